@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+# holdfast: `make demo` shows a cluster at work, `make test` builds and runs every test.
+# Variables: CC=gcc|clang  MODE=release|debug|asan|tsan  PREFIX=/usr  DESTDIR=  BUILD=build
+
+MODE    ?= release
+BUILD   ?= build
+OUT     := $(BUILD)/$(MODE)
+PREFIX  ?= /usr
+VERSION := $(shell sed -n '1p' VERSION 2>/dev/null || echo 0.0.0)
+
+PKGS := sqlite3 libconfig libnghttp2 libprotobuf-c jansson libcares libsystemd libxxhash
+PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+PKG_LIBS   := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lhttp_parser
+
+WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wstrict-prototypes \
+	-Wmissing-prototypes -Wredundant-decls -Wvla -Wcast-qual -Wformat=2 -Wundef -Wwrite-strings \
+	-Wimplicit-fallthrough -Werror
+
+MODE_release := -O2 -g -fno-omit-frame-pointer -D_FORTIFY_SOURCE=2 -fstack-protector-strong
+MODE_debug   := -O1 -g -DHOLDFAST_CHECK_SLOW
+MODE_asan    := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all -DHOLDFAST_CHECK_SLOW
+MODE_tsan    := -O1 -g -fno-omit-frame-pointer -fsanitize=thread -DHOLDFAST_CHECK_SLOW
+
+CPPFLAGS_ALL := -D_GNU_SOURCE -Iinclude -I$(OUT)/gen -DHOLDFAST_VERSION='"$(VERSION)"' $(PKG_CFLAGS) $(CPPFLAGS)
+CFLAGS_ALL   := -std=c11 $(WARNINGS) $(MODE_$(MODE)) -pthread $(CFLAGS)
+LDFLAGS_ALL  := $(MODE_$(MODE)) -pthread $(LDFLAGS)
+
+ROOMS := base actor raft store kv net api node
+# link order: right needs nothing of left
+ROOM_LIBS := $(foreach r,node api net kv store raft actor base,$(OUT)/lib$(r).a)
+
+PROTOS    := $(wildcard src/api/proto/*.proto)
+PROTO_C   := $(patsubst src/api/proto/%.proto,$(OUT)/gen/%.pb-c.c,$(PROTOS))
+PROTO_O   := $(PROTO_C:.c=.o)
+PROTO_H   := $(PROTO_C:.c=.h)
+
+room_objects = $(patsubst src/%.c,$(OUT)/src/%.o,$(wildcard src/$(1)/*.c))
+
+.PHONY: all clean
+all: $(OUT)/holdfastd $(OUT)/holdfastctl
+
+define room_rule
+$(OUT)/lib$(1).a: $(call room_objects,$(1)) $(if $(filter api,$(1)),$(PROTO_O))
+	@mkdir -p $$(@D)
+	@rm -f $$@
+	$$(AR) rcs $$@ $$^
+endef
+$(foreach r,$(ROOMS),$(eval $(call room_rule,$(r))))
+
+$(OUT)/holdfastd: $(OUT)/src/main.o $(ROOM_LIBS)
+	$(CC) $(LDFLAGS_ALL) -o $@ $< -Wl,--start-group $(ROOM_LIBS) -Wl,--end-group $(PKG_LIBS)
+
+$(OUT)/holdfastctl: $(call room_objects,cli) $(ROOM_LIBS)
+	$(CC) $(LDFLAGS_ALL) -o $@ $(call room_objects,cli) -Wl,--start-group $(ROOM_LIBS) -Wl,--end-group $(PKG_LIBS)
+
+$(OUT)/gen/%.pb-c.c $(OUT)/gen/%.pb-c.h: src/api/proto/%.proto
+	@mkdir -p $(OUT)/gen
+	protoc-c --proto_path=src/api/proto --c_out=$(OUT)/gen $<
+
+$(OUT)/gen/%.pb-c.o: $(OUT)/gen/%.pb-c.c $(PROTO_H)
+	$(CC) -std=c11 $(MODE_$(MODE)) $(CPPFLAGS_ALL) -c -o $@ $<
+
+$(OUT)/src/%.o: src/%.c | $(PROTO_H)
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
+
+# ---- tests: one program per file ------------------------------------------------------------------
+$(OUT)/tests/%.o: tests/%.c | $(PROTO_H)
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS_ALL) -Itests/lib -Isrc $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
+
+TEST_LIB_O := $(patsubst tests/%.c,$(OUT)/tests/%.o,$(wildcard tests/lib/*.c))
+UNIT_TESTS := $(patsubst tests/%.c,$(OUT)/tests/%,$(wildcard tests/unit/*/test_*.c tests/paper/test_*.c))
+
+$(OUT)/tests/%: $(OUT)/tests/%.o $(TEST_LIB_O) $(ROOM_LIBS)
+	$(CC) $(LDFLAGS_ALL) -o $@ $< $(TEST_LIB_O) -Wl,--start-group $(ROOM_LIBS) -Wl,--end-group $(PKG_LIBS) -lcunit
+
+clean:
+	rm -rf $(BUILD)
+
+-include $(shell find $(OUT) -name '*.d' 2>/dev/null)
+.SECONDARY:

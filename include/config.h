@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * config.h: the typed configuration, read once, then copied into each actor that needs some of it.
+ *
+ * One table (src/base/config_table.h) gives each key's name, type, unit, least, most, default and
+ * text; struct, parser, --print-config and the manual in etc/ come from it.
+ */
+#ifndef HOLDFAST_CONFIG_H
+#define HOLDFAST_CONFIG_H
+
+#include "base.h"
+#include "membership.h"
+
+#define PATH_TEXT_MAX 1023
+
+struct config_member {
+    char name[MEMBER_NAME_MAX + 1];
+    char peer[MEMBER_ADDRESS_MAX + 1];
+    char client[MEMBER_ADDRESS_MAX + 1];
+};
+
+struct config {
+    char cluster[MEMBER_NAME_MAX + 1];
+    char node[MEMBER_NAME_MAX + 1];
+    char data_dir[PATH_TEXT_MAX + 1];
+    char listen_client[MEMBER_ADDRESS_MAX + 1];
+    char listen_peer[MEMBER_ADDRESS_MAX + 1];
+    size_t member_count;
+    struct config_member members[MEMBERS_MAX]; /* in the file's order */
+    size_t node_index;                         /* which of them this process is */
+
+    enum log_level log_level;
+
+    uint32_t client_threads;
+    uint32_t client_connections_max;
+    uint32_t client_requests_in_flight_max; /* over all client threads */
+    uint64_t client_bytes_in_flight_max;
+    uint32_t request_bytes_max;  /* etcd's max-request-bytes: the encoded log entry */
+    uint32_t request_timeout_ms; /* 0: 5 s + 2 * election_timeout_ms, as etcd */
+
+    struct {
+        uint32_t election_timeout_ms;
+        uint32_t heartbeat_ms;
+        uint64_t window_bytes;
+        uint64_t append_bytes_max;
+        uint64_t cache_bytes_max;
+        uint64_t uncommitted_bytes_max;
+        uint64_t apply_bytes_max;
+    } raft;
+
+    struct {
+        uint32_t flush_changes_max;
+        uint32_t flush_interval_ms;
+        uint64_t flush_bytes_max;
+        uint64_t overlay_bytes_max;
+        uint64_t cache_bytes_max;
+    } kv;
+};
+
+/*
+ * Read a libconfig file.
+ *
+ * path     borrowed
+ * out      filled completely, or untouched
+ * problem  on error: "FILE:LINE: what is wrong; what is expected" (problem_size octets)
+ *
+ * ERR_CONFIG for anything wrong with the file's content, ERR_IO if it cannot be read.
+ */
+MUST_USE enum err config_load(const char *path, struct config *out, char *problem,
+                              size_t problem_size);
+
+/* The effective configuration in the file's own syntax, every key with its value; parses back equal. */
+void config_print(const struct config *c, struct buffer *out);
+
+/* Split "host:port" or "[v6]:port". ERR_ADDRESS. host of host_size octets, port in host order. */
+MUST_USE enum err address_split(const char *text, char *host, size_t host_size, uint16_t *port);
+
+#endif

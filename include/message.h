@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * message.h: every message between actors, grouped by receiver: fields, from -> to, and who owns
+ * what afterwards. Work moves client -> raft -> {log, peer} -> raft -> apply -> client/flush; only
+ * replies, acknowledgements and ticks point back.
+ *
+ * A message owns everything it points to unless a line says otherwise; msg release functions in
+ * src/node/message.c free it. Messages may be re-kinded and sent on without a copy (READ travels
+ * client -> raft -> apply -> client in one allocation).
+ */
+#ifndef HOLDFAST_MESSAGE_H
+#define HOLDFAST_MESSAGE_H
+
+#include "actor.h"
+#include "command.h"
+#include "entry.h"
+#include "kv.h"
+#include "membership.h"
+#include "raft.h"
+#include "store.h"
+
+#define GROUP_DEFAULT 0
+
+/*
+ * A client request's number on its node: the client actor's index in the upper 8 bits, a counter
+ * that never repeats in this boot below. Zero is nobody.
+ */
+#define REQUEST_CLIENT_SHIFT 56
+#define REQUEST_ID(client_index, counter)                                                          \
+    (((uint64_t)(client_index) << REQUEST_CLIENT_SHIFT) | (counter))
+#define REQUEST_CLIENT_OF(request_id) ((size_t)((request_id) >> REQUEST_CLIENT_SHIFT))
+#define CLIENTS_MAX                   64
+
+/* ---- to timer ---------------------------------------------------------------------------------- */
+
+enum timer_kind { TIMER_ARM = 1 };
+
+/* any -> timer. At at_us the timer sends struct tick of `kind` to `to`. A new ARM with the same
+ * (to, timer) replaces the old one; at_us UINT64_MAX disarms. */
+struct timer_arm {
+    struct msg base;
+    struct actor *to;
+    uint32_t timer;      /* the receiver's own number for this timer */
+    uint32_t kind;       /* kind of the tick, of the receiver's enum */
+    uint64_t generation; /* comes back in the tick, so that stale ticks are dropped */
+    uint64_t at_us;
+};
+
+/* timer -> whoever armed. */
+struct tick {
+    struct msg base;
+    uint32_t timer;
+    uint64_t generation;
+};
+
+/* Arm without ceremony. */
+void timer_arm(struct actor *timer, struct actor *to, uint32_t number, uint32_t kind,
+               uint64_t generation, uint64_t at_us);
+
+/* ---- to raft ------------------------------------------------------------------------------------ */
+
+enum raft_kind {
+    RAFT_PROPOSE = 100,
+    RAFT_READ,
+    RAFT_STATUS,
+    RAFT_RECEIVED,
+    RAFT_PEER_UP,
+    RAFT_PEER_DOWN,
+    RAFT_DURABLE,
+    RAFT_LOG_ENTRIES,
+    RAFT_APPLIED,
+    RAFT_KV_DURABLE,
+    RAFT_TICK,
+};
+
+/* client -> raft: append this command. Answered by CLIENT_REPLY from apply (applied) or from raft (refused). */
+struct raft_propose {
+    struct msg base;
+    uint32_t group;
+    uint64_t request_id;
+    uint64_t deadline_us; /* after it the client has been told; drop instead of proposing */
+    struct bytes command; /* encoded, command.h */
+};
+
+/* client -> raft -> apply: a read. Linearizable: raft finds read_index and sends it on as APPLY_READ.
+ * Serializable: the client sends it to apply at once with read_index 0. Answered by CLIENT_REPLY. */
+struct read_request {
+    struct msg base;
+    uint32_t group;
+    uint64_t request_id;
+    uint64_t deadline_us;
+    uint64_t read_index;
+    bool
+        members; /* MemberList: raft itself answers with CLIENT_STATUS once the index is confirmed */
+    struct query *query; /* NULL when `members` */
+};
+
+/* client -> raft -> apply -> client (CLIENT_STATUS): each fills in what it knows. */
+struct node_status {
+    struct msg base;
+    uint32_t group;
+    uint64_t request_id;
+    struct raft_status raft;
+    struct configuration configuration;
+    int64_t revision;
+    uint64_t applied_index;
+    uint64_t db_file_bytes, db_used_bytes;
+};
+
+/* peer -> raft. `message` owns its entries. */
+struct raft_received {
+    struct msg base;
+    uint32_t group;
+    struct raft_message message;
+};
+
+/* What a handshake said about a node (both directions say it). */
+struct peer_hello {
+    char cluster[MEMBER_NAME_MAX + 1];
+    char name[MEMBER_NAME_MAX + 1];
+    uint64_t member_id;
+    uint64_t cluster_id; /* 0: it belongs to none yet */
+    uint64_t boot_id;    /* random, of this start; messages of an older boot are dropped */
+    uint64_t boot_number;
+    uint64_t list_digest; /* checksum64 of the config's sorted member names */
+    bool empty;           /* its log is empty and it knows no cluster */
+};
+
+/* peer -> raft: the handshake with this member succeeded on the connection we send on (or told us
+ * something new). */
+struct raft_peer_up {
+    struct msg base;
+    size_t peer_index; /* in the node's list of peers */
+    struct peer_hello hello;
+};
+
+/* peer -> raft */
+struct raft_peer_down {
+    struct msg base;
+    size_t peer_index;
+    uint64_t member_id;
+};
+
+/* log -> raft: everything persisted up to this sequence number is on disk. */
+struct raft_durable {
+    struct msg base;
+    uint32_t group;
+    uint64_t sequence;
+};
+
+/* log -> raft: answer to LOG_READ. entries NULL: no longer there. */
+struct raft_log_entries {
+    struct msg base;
+    uint32_t group;
+    uint64_t from_index;
+    struct entries *entries;
+};
+
+/* apply -> raft (APPLIED) and flush -> raft (KV_DURABLE) */
+struct raft_index {
+    struct msg base;
+    uint32_t group;
+    uint64_t index;
+};
+
+/* ---- to log ------------------------------------------------------------------------------------- */
+
+enum log_kind { LOG_PERSIST = 200, LOG_READ, LOG_TRIM, LOG_CLUSTER_ID, LOG_TICK };
+
+/* raft -> log: one transaction with whatever else waits; answered by RAFT_DURABLE after the commit. */
+struct log_persist {
+    struct msg base;
+    uint32_t group;
+    struct raft_persist persist; /* owns entries */
+};
+
+/* raft -> log; answered by RAFT_LOG_ENTRIES. */
+struct log_read {
+    struct msg base;
+    uint32_t group;
+    uint64_t from, to, bytes_max;
+};
+
+/* raft -> log: entries up to `through` may go. In slices, between commits. */
+struct log_trim {
+    struct msg base;
+    uint32_t group;
+    uint64_t through;
+};
+
+/* raft -> log: this node now belongs to that cluster; durable before any later persist. */
+struct log_cluster_id {
+    struct msg base;
+    uint64_t cluster_id;
+};
+
+/* ---- to peer ------------------------------------------------------------------------------------ */
+
+enum peer_kind { PEER_SEND = 300, PEER_SOCKET, PEER_IDENTITY, PEER_TICK };
+
+/* raft -> peer: put it on the wire; dropped if there is no connection. */
+struct peer_send {
+    struct msg base;
+    uint32_t group;
+    struct raft_message message;
+};
+
+/* listener -> peer: an accepted connection whose hello named this peer and was checked and answered;
+ * octets read behind the hello come along. */
+struct peer_socket {
+    struct msg base;
+    int fd; /* moved; release closes it */
+    struct peer_hello hello;
+    uint32_t version; /* protocol version agreed */
+    struct buffer early;
+};
+
+/* raft -> peer, raft -> listener: what our own hello says from now on, and the members whose ids are
+ * known, for checking others'. */
+struct peer_identity {
+    struct msg base;
+    struct peer_hello own;
+    struct configuration configuration; /* count 0: not known yet */
+};
+
+/* ---- to listener -------------------------------------------------------------------------------- */
+
+enum listener_kind { LISTENER_IDENTITY = 350, LISTENER_TICK };
+/* LISTENER_IDENTITY carries struct peer_identity. */
+
+/* ---- to apply ----------------------------------------------------------------------------------- */
+
+enum apply_kind { APPLY_ENTRIES = 400, APPLY_READ, APPLY_STATUS, APPLY_FLUSHED, APPLY_TICK };
+
+/*
+ * raft -> apply: committed and durable entries, in order. `barrier_count` > 0: the block holds the
+ * first entry of a new term; once it is applied every request of client actor i numbered up to
+ * barrier[i] that is still unanswered was definitely not carried out: apply sends CLIENT_BARRIER.
+ */
+struct apply_entries {
+    struct msg base;
+    uint32_t group;
+    struct entries *entries;
+    size_t barrier_count;
+    uint64_t barriers[CLIENTS_MAX];
+};
+
+/* APPLY_READ carries struct read_request, APPLY_STATUS struct node_status. */
+
+/* flush -> apply */
+struct apply_flushed {
+    struct msg base;
+    uint32_t group;
+    uint64_t batch_number;
+};
+
+/* ---- to flush ----------------------------------------------------------------------------------- */
+
+enum flush_kind { FLUSH_BATCH = 500, FLUSH_TICK };
+
+/* apply -> flush: write it in one transaction; answered by APPLY_FLUSHED and RAFT_KV_DURABLE. */
+struct flush_batch {
+    struct msg base;
+    uint32_t group;
+    struct kv_batch *batch;
+};
+
+/* ---- to client ---------------------------------------------------------------------------------- */
+
+enum client_kind {
+    CLIENT_SOCKET = 600,
+    CLIENT_REPLY,
+    CLIENT_STATUS,
+    CLIENT_BARRIER,
+    CLIENT_STATE,
+    CLIENT_TICK,
+};
+
+/* listener -> client: an accepted connection, moved. */
+struct client_socket {
+    struct msg base;
+    int fd;
+};
+
+/* apply -> client, raft -> client. Unknown request ids (timed out, cancelled) are dropped. */
+struct client_reply {
+    struct msg base;
+    uint64_t request_id;
+    enum err error;        /* of the request as a whole; else see result->error */
+    struct result *result; /* NULL when error != OK */
+};
+
+/* CLIENT_STATUS carries struct node_status. */
+
+/* apply -> client: writes numbered up to this that are still unanswered were not carried out. */
+struct client_barrier {
+    struct msg base;
+    uint64_t request_id;
+};
+
+/* raft -> every client actor, when something of it changed: for response headers and /health. */
+struct client_state {
+    struct msg base;
+    uint64_t cluster_id, member_id, leader_id, term;
+    bool may_not_vote;
+    struct configuration configuration;
+};
+
+/* ---- to logger ---------------------------------------------------------------------------------- */
+
+enum logger_kind { LOGGER_LINE = 700 };
+
+/* any -> logger: one finished log line. */
+struct logger_line {
+    struct msg base;
+    enum log_level level;
+    size_t size;
+    char text[]; /* not terminated */
+};
+
+/* ---- release functions, one per shape that owns something ---------------------------------------- */
+
+void release_propose(struct msg *m);
+void release_read_request(struct msg *m);
+void release_received(struct msg *m);
+void release_log_entries(struct msg *m);
+void release_persist(struct msg *m);
+void release_peer_send(struct msg *m);
+void release_peer_socket(struct msg *m);
+void release_apply_entries(struct msg *m);
+void release_flush_batch(struct msg *m);
+void release_client_socket(struct msg *m);
+void release_client_reply(struct msg *m);
+
+#endif

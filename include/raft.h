@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * raft.h: the consensus core as a pure function: raft_step(state, event, effects).
+ *
+ * No I/O, no clock, no threads, no SQLite: time arrives in the event, randomness is a seed in the
+ * state. Names are the paper's. "Raft §" is the extended Raft paper, "Thesis §" Ongaro's dissertation.
+ *
+ * The contract with the caller (the raft actor, or a test)
+ *  1. Effects of a step are carried out in the order of the fields of struct raft_effects: persist
+ *     first handed to the log, then sends, then apply, then reads. Nothing is waited for.
+ *  2. PROPOSE, READ, RECEIVED and DURABLE only change state and queue; the FLUSH event, given once
+ *     after each batch of events, turns what was queued into one PERSIST, the appends for each
+ *     follower, and one ReadIndex round. A test may flush after each event.
+ *  3. What must not be said before the disk has it (votes granted, append acknowledgements, a new
+ *     term made known) is held back inside the core until DURABLE reports its sequence number
+ *     (traps 1, 2, 12, 13). The leader replicates in parallel with its own write and counts itself
+ *     only when durable (Thesis §10.2.1).
+ *  4. Entries are handed out for apply only when committed AND durable on this node.
+ *  5. Every persist carries a rising `sequence`. DURABLE(s) means all persists up to s are on disk.
+ *     An entry is durable when the acknowledged number reaches the persist that last wrote it, so
+ *     the completion of a write for a truncated entry never counts (trap 14).
+ */
+#ifndef HOLDFAST_RAFT_H
+#define HOLDFAST_RAFT_H
+
+#include "base.h"
+#include "entry.h"
+#include "membership.h"
+
+enum raft_role { RAFT_FOLLOWER, RAFT_PRE_CANDIDATE, RAFT_CANDIDATE, RAFT_LEADER };
+const char *raft_role_text(enum raft_role role);
+
+/* ---- messages between members ------------------------------------------------------------------ */
+
+enum raft_message_type {
+    RAFT_REQUEST_PRE_VOTE = 1, /* Thesis §9.6 */
+    RAFT_PRE_VOTE_REPLY = 2,
+    RAFT_REQUEST_VOTE = 3, /* Raft §5.2 */
+    RAFT_VOTE_REPLY = 4,
+    RAFT_APPEND_ENTRIES = 5, /* Raft §5.3; without entries: a heartbeat */
+    RAFT_APPEND_REPLY = 6,
+    RAFT_READ_INDEX = 7, /* Thesis §6.4, from a follower */
+    RAFT_READ_INDEX_REPLY = 8,
+    /* 9 install_snapshot, 10 its reply, 11 timeout_now: numbers kept for them */
+    RAFT_FORWARD = 12, /* a client's command, from another node to the leader (raft actor) */
+    RAFT_FORWARD_REFUSED =
+        13, /* ... definitely not appended: the receiver does not lead in that term */
+};
+
+/*
+ * One message. Fields not named for a type are 0. Owns `entries`.
+ *
+ *   every type            term: the sender's current term (for pre-votes: the term it would take)
+ *   request_(pre_)vote    last_log_index, last_log_term, flag_transfer
+ *   (pre_)vote_reply      granted
+ *   append_entries        prev_log_index, prev_log_term, leader_commit, entries (may be NULL),
+ *                         read_round (0: none), trim_index
+ *   append_reply          granted = log matched at prev; match_index (durable and matching);
+ *                         on refusal: conflict_index, conflict_term (fast back-up, Raft §5.3 end);
+ *                         read_round echoed; flag_no_vote
+ *   read_index            read_id; the leader answers with the same id
+ *   read_index_reply      read_id, read_index, granted (false: ask again, leader not ready or gone)
+ *   forward               entries: commands to append, indexes and terms meaningless
+ *   forward_refused       entries: the same, given back
+ */
+struct raft_message {
+    enum raft_message_type type;
+    uint64_t from; /* member ids */
+    uint64_t to;
+    uint64_t term;
+    uint64_t last_log_index, last_log_term;
+    uint64_t prev_log_index, prev_log_term;
+    uint64_t leader_commit;
+    uint64_t match_index;
+    uint64_t conflict_index, conflict_term;
+    uint64_t read_round;
+    uint64_t read_id, read_index;
+    uint64_t trim_index;       /* every member holds the log up to here durably in its KV table */
+    uint64_t kv_durable_index; /* append_reply: how far the sender's KV table is durable */
+    bool granted;
+    bool flag_transfer; /* vote asked by the leader's own wish: overrides stickiness (trap 6) */
+    bool flag_no_vote;  /* the sender is damaged: do not count it in a ReadIndex quorum (trap 22) */
+    struct entries *entries;
+};
+
+void raft_message_free(struct raft_message *m); /* frees what it owns, not the struct */
+
+/* ---- start ------------------------------------------------------------------------------------- */
+
+struct raft_term_run {
+    uint64_t first_index, term;
+};
+
+/* What the disk said at start; borrowed for the call but `tail`, which moves in. */
+struct raft_boot {
+    uint64_t id;   /* own member id */
+    uint64_t seed; /* for election timeouts; also draws read ids */
+    uint64_t now_us;
+    uint64_t current_term, voted_for;
+    uint64_t trimmed_index, trimmed_term;  /* the log starts after this entry; 0,0: complete */
+    const struct raft_term_run *term_runs; /* of the whole log on disk, ascending */
+    size_t term_run_count;
+    struct entries *tail; /* the log after applied_index; NULL if none */
+    uint64_t last_log_index;
+    uint64_t applied_index; /* of the KV table as it is durable on disk: committed for sure */
+    const struct configuration *configuration; /* as of the newest CONFIG entry at or below ... */
+    uint64_t configuration_index;   /* ... this index, and no later than applied_index or trim */
+    bool may_not_vote;              /* damaged node (design.md §4, trap 22) */
+    uint64_t last_persist_sequence; /* sequences go on from here */
+    uint32_t election_timeout_ms, heartbeat_ms;
+    uint64_t window_bytes;          /* appends in flight per follower */
+    uint64_t append_bytes_max;      /* data octets in one append_entries */
+    uint64_t cache_bytes_max;       /* applied entries kept in memory for followers */
+    uint64_t uncommitted_bytes_max; /* beyond this PROPOSE is refused with ERR_OVERLOAD (trap 26) */
+    uint64_t apply_bytes_max;       /* handed out for apply and not yet reported applied */
+};
+
+struct raft;
+
+/* Make the state. Never fails (memory is fatal); asserts on a boot record that breaks invariants. */
+struct raft *raft_create(const struct raft_boot *boot);
+void raft_destroy(struct raft **r);
+
+/* ---- events ------------------------------------------------------------------------------------ */
+
+enum raft_event_type {
+    RAFT_EVENT_TICK,        /* time has passed; now_us counts */
+    RAFT_EVENT_RECEIVED,    /* a message from another member */
+    RAFT_EVENT_PROPOSE,     /* commands to append, if leader */
+    RAFT_EVENT_READ,        /* one linearizable read wants an index */
+    RAFT_EVENT_DURABLE,     /* persists up to `sequence` are on disk */
+    RAFT_EVENT_APPLIED,     /* entries up to `index` are applied (in memory) here */
+    RAFT_EVENT_KV_DURABLE,  /* the KV table is durable up to `index` here: the log may go */
+    RAFT_EVENT_LOG_ENTRIES, /* the log's answer to effects.log_read */
+    RAFT_EVENT_PEER_UP,     /* a connection to the member works (again) */
+    RAFT_EVENT_PEER_DOWN,   /* it broke: what was in flight is lost */
+    RAFT_EVENT_BOOTSTRAP,   /* write the initial configuration as entry 1 (only on an empty log) */
+    RAFT_EVENT_FLUSH,       /* the batch of events is over */
+};
+
+struct raft_event {
+    enum raft_event_type type;
+    uint64_t now_us;
+    union {
+        struct raft_message *received; /* what it owns is taken; the struct is the caller's */
+        struct {
+            /* Commands; type, origin, request_id and data count, index and term are given here.
+             * Borrowed. On return `error` says whether ALL were appended (OK) or none:
+             * ERR_NOT_LEADER, ERR_NO_LEADER, ERR_OVERLOAD. */
+            const struct entries *commands;
+            enum err error;
+        } propose;
+        struct {
+            /* Out: the batch this read belongs to; answered by effects.reads with the same number. */
+            uint64_t batch;
+        } read;
+        uint64_t sequence; /* DURABLE */
+        uint64_t index;    /* APPLIED, KV_DURABLE */
+        struct {
+            uint64_t from_index;
+            struct entries *entries; /* moved in; NULL: no longer on disk */
+        } log_entries;
+        uint64_t peer;                             /* PEER_UP, PEER_DOWN: member id */
+        const struct configuration *configuration; /* BOOTSTRAP */
+    };
+};
+
+/* ---- effects ----------------------------------------------------------------------------------- */
+
+struct raft_persist {
+    uint64_t sequence;
+    uint64_t current_term, voted_for; /* always both: one row (trap 1) */
+    uint64_t truncate_from;           /* delete entries >= this first; 0: none */
+    struct entries *entries;          /* to append; NULL: none. Owned by the effects. */
+    bool may_not_vote;
+};
+
+struct raft_read_answer {
+    uint64_t batch;
+    uint64_t index; /* apply at least this before reading */
+    enum err error; /* OK, or ERR_LEADER_CHANGED: the batch must be asked again or failed */
+};
+
+/*
+ * What the caller must now do. Zero-initialise once; reuse with raft_effects_clear. Everything
+ * pointed to belongs to the effects until the caller takes it (sets the pointer NULL).
+ */
+struct raft_effects {
+    bool has_persist; /* at most one per step, only from FLUSH and BOOTSTRAP */
+    struct raft_persist persist;
+
+    struct raft_message *sends; /* in order */
+    size_t send_count, send_capacity;
+
+    /* Committed entries to apply next, in order, each exactly once; NULL: none. */
+    struct entries *apply;
+
+    struct raft_read_answer *reads;
+    size_t read_count, read_capacity;
+
+    /* Entries wanted from disk for a lagging follower; count 0: none. At most one outstanding. */
+    uint64_t log_read_from;
+    uint64_t log_read_to;
+    uint64_t log_read_bytes_max;
+
+    uint64_t trim_index; /* entries up to here may be deleted from disk; 0: no news */
+
+    bool state_changed;   /* role, term, leader, voting right or configuration: ask raft_status */
+    uint64_t deadline_us; /* give a TICK no later than this */
+};
+
+void raft_effects_clear(struct raft_effects *out);   /* frees what is still owned, keeps capacity */
+void raft_effects_release(struct raft_effects *out); /* ... and the capacity too */
+
+/*
+ * Take one event. Raft Fig. 2, Thesis Fig. 3.1.
+ *
+ * r      borrowed, changed
+ * event  borrowed; see the union for what is moved; out-fields are filled
+ * out    effects are appended to what is there
+ *
+ * Asserts Figure 3's invariants at its end in debug builds and in the simulator.
+ */
+void raft_step(struct raft *r, struct raft_event *event, struct raft_effects *out);
+
+/* ---- looking in -------------------------------------------------------------------------------- */
+
+struct raft_status {
+    uint64_t id, current_term, voted_for, leader; /* leader 0: unknown */
+    enum raft_role role;
+    uint64_t commit_index, last_applied, last_log_index, durable_index, first_log_index;
+    uint64_t configuration_index;
+    bool may_not_vote;
+    bool term_committed; /* leader: an entry of its term is committed */
+    size_t read_batches_waiting;
+    uint64_t uncommitted_bytes, cache_bytes;
+};
+
+void raft_status(const struct raft *r, struct raft_status *out);
+/* The newest configuration in the log (in force from append on, Raft §6); borrowed until the next step. */
+const struct configuration *raft_configuration(const struct raft *r);
+/* A leader's view of a follower; false if unknown or not leading. */
+struct raft_progress {
+    uint64_t match_index, next_index, inflight_bytes, last_heard_us, kv_durable_index;
+    bool probing;
+};
+bool raft_progress_of(const struct raft *r, uint64_t member, struct raft_progress *out);
+
+/* The invariants of Fig. 3 and LogCabin's list on this state and against the last check; asserts. */
+void raft_check(struct raft *r);
+
+/* Wire form of a message without its frame (format of entries included). */
+void raft_message_encode(const struct raft_message *m, struct buffer *out);
+MUST_USE enum err raft_message_decode(struct view in, struct raft_message *out);
+
+#endif

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * store.h: what the log and the KV table need from a disk. SQLite is behind it and nowhere else.
+ *
+ * Two kinds of file, one writing connection each:
+ *   raft.db              log, term, vote, identity of the node; written by the log actor (log_db)
+ *   <group>/kv-<n>.db    keys, revisions, applied_index; written by the flush actor (kv_writer), read
+ *                        by the apply actor on a connection of its own (kv_reader); kv.db is a
+ *                        symbolic link for people
+ *   raft.mark            what raft.db must at least contain (design §4); written with the VFS's file
+ *                        methods, never through SQLite
+ *
+ * Invariants
+ *  1. Exactly one connection writes AND checkpoints a file; all others are read-only (SQLite
+ *     before 3.51.3 has the WAL-reset race).
+ *  2. Nothing opens, copies or hashes a live database file or its -shm except SQLite (trap 57).
+ *  3. All file access goes through the default SQLite VFS, so that the simulator's in-memory disk
+ *     sees all of it.
+ *  4. A write or sync error on raft.db is final: the handle refuses everything after it (trap 20).
+ *
+ * Thread rules: a handle belongs to one actor. Connections are opened SQLITE_OPEN_NOMUTEX.
+ */
+#ifndef HOLDFAST_STORE_H
+#define HOLDFAST_STORE_H
+
+#include "base.h"
+#include "entry.h"
+#include "membership.h"
+#include "raft.h"
+
+/* ---- raft.db ----------------------------------------------------------------------------------- */
+
+#define LOG_DB_FORMAT 1
+#define KV_DB_FORMAT  1
+
+struct log_db;
+
+/* Identity of this node, drawn when the data directory is empty. */
+struct node_identity {
+    char cluster[MEMBER_NAME_MAX + 1]; /* the config's cluster name */
+    char name[MEMBER_NAME_MAX + 1];    /* the config's node name */
+    uint64_t member_id;                /* random incarnation, never 0 */
+    uint64_t cluster_id;               /* 0 until the node has joined or bootstrapped a cluster */
+    uint64_t boot_number;              /* starts of this data directory, 1 the first time */
+};
+
+/* What log_db_open found for one group; free with log_recovered_free. */
+struct log_recovered {
+    uint64_t current_term, voted_for;
+    uint64_t trimmed_index, trimmed_term;
+    uint64_t last_log_index, last_log_term; /* = trimmed_* for an empty log */
+    struct raft_term_run *term_runs;
+    size_t term_run_count;
+    uint64_t persist_sequence;
+    bool damaged;          /* the disk has lost or changed something it had acknowledged */
+    char damage_text[160]; /* what was found, for the log line */
+    bool may_not_vote;     /* durable flag: damaged now, or damaged earlier and not yet healed */
+    struct configuration configuration; /* newest CONFIG entry at or below the log's end ... */
+    uint64_t configuration_index;       /* ... count 0 / index 0: none */
+};
+
+/*
+ * Open or create data_dir/raft.db. Before SQLite opens it the WAL is scanned for a valid commit
+ * frame behind an invalid one, and raft.mark is read; after it, row checksums are verified (trap 22).
+ *
+ * data_dir   borrowed; must exist
+ * cluster, node  names from the config; an existing file with others gives ERR_IDENTITY
+ * seed       randomness for a new member id
+ * problem    out on error: one sentence saying what is wrong and what to do (problem_size octets)
+ *
+ * ERR_NEWER_FORMAT, ERR_CORRUPT, ERR_IO, ERR_IDENTITY. Counts boot_number up durably.
+ */
+MUST_USE enum err log_db_open(const char *data_dir, const char *cluster, const char *node,
+                              uint64_t seed, struct log_db **out, char *problem,
+                              size_t problem_size);
+/* Closes; the mark is synced. NULL is fine. */
+void log_db_close(struct log_db **db);
+void log_db_identity(const struct log_db *db, struct node_identity *out);
+
+/* Read the state of a group. `kv_applied_index` is that group's KV table's: beyond the last entry it
+ * proves damage too. When damaged the durable may-not-vote flag is set before this returns. */
+MUST_USE enum err log_db_recover(struct log_db *db, uint32_t group, uint64_t kv_applied_index,
+                                 struct log_recovered *out);
+void log_recovered_free(struct log_recovered *r);
+
+/* Entries from..to (inclusive), stopping once bytes_max is reached (always at least one).
+ * ERR_NOT_FOUND if `from` is trimmed or beyond the end; ERR_CHECKSUM, ERR_IO. */
+MUST_USE enum err log_db_read(struct log_db *db, uint32_t group, uint64_t from, uint64_t to,
+                              uint64_t bytes_max, struct entries **out);
+
+/* One group commit: begin, any number of persists, trims and settings, commit. */
+MUST_USE enum err log_db_begin(struct log_db *db);
+/* Term and vote in one row, truncation, entries, damage flag. persist is borrowed. */
+MUST_USE enum err log_db_persist(struct log_db *db, uint32_t group,
+                                 const struct raft_persist *persist);
+MUST_USE enum err log_db_set_cluster_id(struct log_db *db, uint64_t cluster_id);
+/* Delete at most rows_max entries of the prefix up to and including through_index; *more says whether
+ * some are left (trap 23). */
+MUST_USE enum err log_db_trim(struct log_db *db, uint32_t group, uint64_t through_index,
+                              uint32_t rows_max, bool *more);
+/* COMMIT with synchronous=FULL, then the mark (fdatasync of it only when term or vote changed).
+ * Any error is final. */
+MUST_USE enum err log_db_commit(struct log_db *db);
+/* Call between transactions. Runs a PASSIVE checkpoint when the WAL is past the soft limit and
+ * `idle`, or past the hard limit; asks no more than one per call. */
+MUST_USE enum err log_db_maintain(struct log_db *db, bool idle);
+/* fsync the mark if it was written since; check the WAL's link count: ERR_CORRUPT if 0. About once a second. */
+MUST_USE enum err log_db_sync_mark(struct log_db *db);
+
+struct db_figures {
+    uint64_t file_bytes, used_bytes, wal_bytes;
+    uint64_t commits, checkpoints;
+    uint64_t checkpoint_blocked_count; /* in a row: someone's open read transaction pins the WAL */
+    uint64_t last_commit_us, longest_commit_us;
+};
+void log_db_figures(struct log_db *db, struct db_figures *out);
+
+/* ---- kv.db ------------------------------------------------------------------------------------- */
+
+/* A change's place: main revision and the order within it. One integer for SQLite: 43 + 20 bits. */
+#define CHANGE_SUB_BITS 20
+#define CHANGE_SUB_MAX  ((UINT64_C(1) << CHANGE_SUB_BITS) - 1)
+static inline uint64_t change_id(int64_t revision, uint32_t sub)
+{
+    return ((uint64_t)revision << CHANGE_SUB_BITS) | sub;
+}
+static inline int64_t change_revision(uint64_t id)
+{
+    return (int64_t)(id >> CHANGE_SUB_BITS);
+}
+
+/* The newest state of a key: the small table `current`. */
+struct kv_current {
+    struct view key;
+    uint64_t change;         /* change id of the newest revision */
+    int64_t create_revision; /* 0 for a deleted key */
+    int64_t version;         /* 0 for a deleted key */
+    int64_t lease;
+    uint64_t depth; /* how many history rows the key ever had, for the jump pointers */
+    bool deleted;   /* a tombstone is the newest revision */
+};
+
+/* A row of the append-only table `history`. */
+struct kv_history {
+    uint64_t change;
+    struct view key;
+    struct view value;
+    int64_t create_revision, version, lease;
+    bool deleted;
+    uint64_t previous_change; /* the key's revision before this one; 0: none */
+    uint64_t
+        jump_change; /* an older ancestor, skew-binary, for O(log n) reads in the past; 0: none */
+};
+
+/* A sealed batch of changes on its way from apply to flush: one block of octets. Built in two parts:
+ * history rows in change order while entries are applied, then current rows in key order at sealing. */
+struct kv_batch {
+    uint64_t number;
+    uint64_t applied_index, applied_term;
+    int64_t revision;
+    struct configuration *members; /* to write to the members table; NULL: unchanged. Owned. */
+    struct buffer history;         /* encoded rows */
+    size_t history_count;
+    struct buffer current;
+    size_t current_count;
+};
+void kv_batch_add_history(struct kv_batch *b, const struct kv_history *row);
+void kv_batch_add_current(struct kv_batch *b, const struct kv_current *row);
+void kv_batch_free(struct kv_batch **b);
+
+struct kv_meta {
+    uint64_t applied_index, applied_term;
+    int64_t revision;         /* 1 when empty */
+    int64_t compact_revision; /* 0: never */
+};
+
+struct kv_writer;
+/* Open or create data_dir/group-<g>/kv-<generation>.db and the kv.db link. synchronous=FULL: a
+ * committed batch is a durable batch (trap 59). */
+MUST_USE enum err kv_writer_open(const char *data_dir, uint32_t group, struct kv_writer **out,
+                                 struct kv_meta *meta, char *problem, size_t problem_size);
+void kv_writer_close(struct kv_writer **w);
+/* One transaction: history, current, applied_index, members. ERR_IO, ERR_DISK_FULL, ERR_BUSY_FILE
+ * (a person holds a write lock: nothing written, try again), ERR_FOREIGN_WRITE (data_version moved). */
+MUST_USE enum err kv_writer_write(struct kv_writer *w, const struct kv_batch *batch);
+/* Between transactions: PASSIVE checkpoint when the WAL is past the soft limit, or always if idle. */
+MUST_USE enum err kv_writer_maintain(struct kv_writer *w, bool idle);
+void kv_writer_figures(struct kv_writer *w, struct db_figures *out);
+
+struct kv_reader;
+MUST_USE enum err kv_reader_open(const char *data_dir, uint32_t group, struct kv_reader **out,
+                                 char *problem, size_t problem_size);
+void kv_reader_close(struct kv_reader **r);
+/* Rows are valid until the next call on the reader. ERR_NOT_FOUND, ERR_IO, ERR_CORRUPT. */
+MUST_USE enum err kv_reader_current(struct kv_reader *r, struct view key, struct kv_current *out);
+MUST_USE enum err kv_reader_history(struct kv_reader *r, uint64_t change, struct kv_history *out);
+/* Ascending scan of `current` from `start` (inclusive) while the transaction-less cursor lives.
+ * One scan at a time; kv_reader_current must not be mixed into it, kv_reader_history may. */
+MUST_USE enum err kv_reader_scan_start(struct kv_reader *r, struct view start);
+/* ERR_NOT_FOUND at the end. */
+MUST_USE enum err kv_reader_scan_next(struct kv_reader *r, struct kv_current *out);
+void kv_reader_scan_end(struct kv_reader *r);
+/* Size on disk: allocated and in use. */
+void kv_reader_sizes(struct kv_reader *r, uint64_t *file_bytes, uint64_t *used_bytes);
+
+#endif
