@@ -33,6 +33,16 @@
 #define LOG_DB_FORMAT 1
 #define KV_DB_FORMAT  1
 
+/* What kv.db says of itself as it is durable on disk. */
+struct kv_meta {
+    uint64_t applied_index, applied_term;
+    int64_t revision;         /* 1 when empty */
+    int64_t compact_revision; /* 0: never */
+    /* Of the newest CONFIG entry at or below applied_index, also when the log no longer holds it;
+     * count 0: none was applied yet. */
+    struct configuration configuration;
+};
+
 struct log_db;
 
 /* Identity of this node, drawn when the data directory is empty. */
@@ -77,9 +87,21 @@ MUST_USE enum err log_db_open(const char *data_dir, const char *cluster, const c
 void log_db_close(struct log_db **db);
 void log_db_identity(const struct log_db *db, struct node_identity *out);
 
-/* Read the state of a group. `kv_applied_index` is that group's KV table's: beyond the last entry it
- * proves damage too. When damaged the durable may-not-vote flag is set before this returns. */
-MUST_USE enum err log_db_recover(struct log_db *db, uint32_t group, uint64_t kv_applied_index,
+/*
+ * Read the state of a group, verify every row, and repair what can be repaired. Once per group and
+ * open, before the first log_db_begin.
+ *
+ * kv   borrowed; of that group's KV table. An applied_index beyond the last entry, or an entry of
+ *      another term there, proves damage too: the log then starts anew after kv->applied_index.
+ * out  recovered.configuration is kv->configuration (index: applied_index) when the log holds no
+ *      CONFIG entry
+ *
+ * When damaged, the durable may-not-vote flag is set before this returns; persist_sequence, term
+ * and vote go on from the greater of file and mark. Entries from the first bad row on are removed
+ * (they are fetched again from the leader). ERR_IO; ERR_CORRUPT when nothing can be made of the file
+ * or entries between kv->applied_index and the log's start are gone; ERR_BUSY_FILE.
+ */
+MUST_USE enum err log_db_recover(struct log_db *db, uint32_t group, const struct kv_meta *kv,
                                  struct log_recovered *out);
 void log_recovered_free(struct log_recovered *r);
 
@@ -88,11 +110,17 @@ void log_recovered_free(struct log_recovered *r);
 MUST_USE enum err log_db_read(struct log_db *db, uint32_t group, uint64_t from, uint64_t to,
                               uint64_t bytes_max, struct entries **out);
 
-/* One group commit: begin, any number of persists, trims and settings, commit. */
+/* One group commit: begin, any number of persists, trims and settings, commit. ERR_BUSY_FILE: a person
+ * holds the write lock, nothing was begun, try again (a stall to report, not an I/O error). Every
+ * other error is final. */
 MUST_USE enum err log_db_begin(struct log_db *db);
 /* Term and vote in one row, truncation, entries, damage flag. persist is borrowed. */
 MUST_USE enum err log_db_persist(struct log_db *db, uint32_t group,
                                  const struct raft_persist *persist);
+/* For people reading the file: whom this node takes for the leader (0: nobody) and how far it knows
+ * the log committed. Kept in memory; written with the group's next persist, without a disk write of its
+ * own, so it may be stale. Callable at any time. */
+void log_db_observe(struct log_db *db, uint32_t group, uint64_t leader_id, uint64_t commit_index);
 MUST_USE enum err log_db_set_cluster_id(struct log_db *db, uint64_t cluster_id);
 /* Delete at most rows_max entries of the prefix up to and including through_index; *more says whether
  * some are left (trap 23). */
@@ -167,12 +195,6 @@ struct kv_batch {
 void kv_batch_add_history(struct kv_batch *b, const struct kv_history *row);
 void kv_batch_add_current(struct kv_batch *b, const struct kv_current *row);
 void kv_batch_free(struct kv_batch **b);
-
-struct kv_meta {
-    uint64_t applied_index, applied_term;
-    int64_t revision;         /* 1 when empty */
-    int64_t compact_revision; /* 0: never */
-};
 
 struct kv_writer;
 /* Open or create data_dir/group-<g>/kv-<generation>.db and the kv.db link. synchronous=FULL: a
