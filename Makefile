@@ -75,6 +75,8 @@ UNIT_TESTS := $(patsubst tests/%.c,$(OUT)/tests/%,$(wildcard tests/unit/*/test_*
 $(OUT)/tests/%: $(OUT)/tests/%.o $(TEST_LIB_O) $(ROOM_LIBS)
 	$(CC) $(LDFLAGS_ALL) -o $@ $< $(TEST_LIB_O) -Wl,--start-group $(ROOM_LIBS) -Wl,--end-group $(PKG_LIBS) -lcunit
 
+-include tests/sim/sim.mk
+
 clean:
 	rm -rf $(BUILD)
 

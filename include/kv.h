@@ -65,7 +65,8 @@ struct result *kv_read_finish(struct kv_read **read);
 
 /* True when the open batch should go: full, or old at now_us, and no batch is under way. */
 bool kv_should_seal(const struct kv *kv, uint64_t now_us);
-/* When kv_should_seal may turn true by age alone; UINT64_MAX if the open batch is empty. */
+/* When kv_should_seal may turn true by age alone; UINT64_MAX if the open batch is empty or a sealed
+ * one is under way (kv_flushed is the event to wait for then). */
 uint64_t kv_seal_deadline_us(const struct kv *kv);
 /* Seal: the batch to send to flush, or NULL if nothing is open or one is under way. */
 struct kv_batch *kv_seal(struct kv *kv);

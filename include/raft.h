@@ -61,7 +61,7 @@ enum raft_message_type {
  *   read_index            read_id; the leader answers with the same id
  *   read_index_reply      read_id, read_index, granted (false: ask again, leader not ready or gone)
  *   forward               entries: commands to append, indexes and terms meaningless
- *   forward_refused       entries: the same, given back
+ *   forward_refused       entries: the same, given back; refusal
  */
 struct raft_message {
     enum raft_message_type type;
@@ -79,6 +79,7 @@ struct raft_message {
     uint64_t kv_durable_index; /* append_reply: how far the sender's KV table is durable */
     bool granted;
     bool flag_transfer; /* vote asked by the leader's own wish: overrides stickiness (trap 6) */
+    enum err refusal;   /* forward_refused: ERR_NOT_LEADER or ERR_OVERLOAD */
     bool flag_no_vote;  /* the sender is damaged: do not count it in a ReadIndex quorum (trap 22) */
     struct entries *entries;
 };

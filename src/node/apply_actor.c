@@ -1,0 +1,394 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * apply_actor.c: owns the state machine. Applies committed entries in order, answers the clients of
+ * this node whose requests they carry, answers reads once their index is applied, and seals batches
+ * for the flush actor.
+ *
+ * In: APPLY_ENTRIES and APPLY_READ/APPLY_STATUS from raft (serializable reads from clients),
+ * APPLY_FLUSHED from flush. Out: CLIENT_REPLY, CLIENT_STATUS, CLIENT_BARRIER, RAFT_APPLIED,
+ * FLUSH_BATCH.
+ *
+ * Invariants
+ *  1. Entries are applied in index order, each once. Nothing is skipped: an error from the disk ends
+ *     the process (trap 19).
+ *  2. A linearizable read is answered only at or after its read index (trap 33), from the state in
+ *     memory merged with what is committed in kv.db.
+ *  3. While the overlay is full (the disk does not keep up) entries wait here, unapplied; the core
+ *     stops handing out more at apply_bytes_max, so memory is bounded (trap 26).
+ *  4. A large read works a slice per round, between applies, at its pinned revision.
+ */
+#include "node.h"
+
+#include <stdio.h>
+
+#define APPLY_READ_ROWS_MAX    500 /* rows of one read handled in one go */
+#define APPLY_READS_ACTIVE_MAX 64  /* sliced reads worked on side by side; the rest queue */
+
+/* One read: waiting for its index, or being worked on. */
+struct pending_read {
+    struct read_request *request;
+    struct kv_read *read; /* NULL: not begun */
+};
+
+struct pending_reads {
+    struct pending_read *items;
+    size_t first, count, capacity; /* a queue: live items are first .. first+count-1 */
+};
+
+struct apply_actor {
+    struct kv *kv;
+    uint64_t origin; /* entries with it carry requests of this node's clients */
+    const struct node_actors *links;
+    struct actor *raft, *flush;
+    size_t client_count;
+    struct actor *clients[CLIENTS_MAX];
+
+    struct apply_entries **blocks; /* waiting to be applied, in order */
+    size_t block_first, block_count, block_capacity;
+    size_t entry_at; /* next entry of the first block */
+
+    struct pending_reads waiting; /* their index is not applied yet; read indexes never fall */
+    struct pending_reads active;
+
+    uint64_t applied_told;
+    bool overlay_full_said;
+};
+
+static void fail(enum err error, const char *what)
+{
+    char detail[200];
+    (void)snprintf(detail, sizeof(detail), "action=%s error=\"%s\"", what, err_text(error));
+    actor_fatal(EXIT_CODE_DISK, "kv.db failed", detail);
+}
+
+static struct actor *client_of(const struct apply_actor *a, uint64_t request_id)
+{
+    size_t index = REQUEST_CLIENT_OF(request_id);
+    return index < a->client_count ? a->clients[index] : NULL;
+}
+
+static void reply(struct apply_actor *a, uint64_t request_id, struct result **result)
+{
+    struct actor *client = client_of(a, request_id);
+    if (client == NULL) {
+        result_free(result);
+        return;
+    }
+    struct client_reply *answer = MSG_NEW(struct client_reply, CLIENT_REPLY, release_client_reply);
+    answer->request_id = request_id;
+    answer->error = OK;
+    answer->result = *result;
+    *result = NULL;
+    ACTOR_SEND(client, answer);
+}
+
+static void reads_push(struct pending_reads *queue, struct pending_read read)
+{
+    if (queue->first > 0 && queue->first + queue->count == queue->capacity) {
+        for (size_t i = 0; i < queue->count; i++) {
+            queue->items[i] = queue->items[queue->first + i];
+        }
+        queue->first = 0;
+    }
+    ARRAY_RESERVE(queue->items, queue->capacity, queue->first + queue->count + 1);
+    queue->items[queue->first + queue->count++] = read;
+}
+
+/* ---- reads -------------------------------------------------------------------------------------- */
+
+/* Work on a read for one slice. True: finished and answered. */
+static bool read_work(struct apply_actor *a, struct pending_read *pending)
+{
+    if (pending->read == NULL) {
+        pending->read = kv_read_start(a->kv, &pending->request->query);
+    }
+    bool done = false;
+    enum err error = kv_read_step(a->kv, pending->read, APPLY_READ_ROWS_MAX, &done);
+    if (error != OK) {
+        fail(error, "read");
+    }
+    if (!done) {
+        return false;
+    }
+    struct result *result = kv_read_finish(&pending->read);
+    reply(a, pending->request->request_id, &result);
+    MSG_FREE(pending->request);
+    return true;
+}
+
+static void read_begin(struct apply_actor *a, struct read_request *request)
+{
+    struct pending_read pending = {.request = request};
+    if (a->active.count < APPLY_READS_ACTIVE_MAX && read_work(a, &pending)) {
+        return;
+    }
+    reads_push(&a->active, pending);
+}
+
+static void take_read(struct apply_actor *a, struct read_request *request, uint64_t now_us)
+{
+    if (request->deadline_us < now_us) {
+        MSG_FREE(request); /* the client has been told already */
+        return;
+    }
+    if (request->read_index > kv_applied_index(a->kv)) {
+        reads_push(&a->waiting, (struct pending_read){.request = request});
+        return;
+    }
+    read_begin(a, request);
+}
+
+/* Reads whose index has been reached begin. Looks at all of them: indexes rise only per leader. */
+static void wake_reads(struct apply_actor *a, uint64_t now_us)
+{
+    uint64_t applied = kv_applied_index(a->kv);
+    struct pending_reads *queue = &a->waiting;
+    while (queue->count > 0) {
+        struct read_request *request = queue->items[queue->first].request;
+        if (request->read_index > applied && request->deadline_us >= now_us) {
+            break;
+        }
+        queue->first++;
+        queue->count--;
+        take_read(a, request, now_us);
+    }
+    if (queue->count == 0) {
+        queue->first = 0;
+    }
+}
+
+static void work_active_reads(struct apply_actor *a)
+{
+    size_t left = 0;
+    struct pending_reads *queue = &a->active;
+    for (size_t i = 0; i < queue->count; i++) {
+        struct pending_read *pending = &queue->items[queue->first + i];
+        bool worked_on = i < APPLY_READS_ACTIVE_MAX;
+        if (!worked_on || !read_work(a, pending)) {
+            queue->items[queue->first + left++] = *pending;
+        }
+    }
+    queue->count = left;
+    if (left == 0) {
+        queue->first = 0;
+    }
+}
+
+/* ---- entries ------------------------------------------------------------------------------------ */
+
+static void send_barriers(struct apply_actor *a, const struct apply_entries *block)
+{
+    for (size_t i = 0; i < block->barrier_count && i < a->client_count; i++) {
+        if (block->barriers[i] != 0) {
+            struct client_barrier *barrier = MSG_NEW(struct client_barrier, CLIENT_BARRIER, NULL);
+            barrier->request_id = block->barriers[i];
+            ACTOR_SEND(a->clients[i], barrier);
+        }
+    }
+}
+
+static void seal_if_due(struct apply_actor *a, uint64_t now_us)
+{
+    if (!kv_should_seal(a->kv, now_us)) {
+        return;
+    }
+    struct kv_batch *batch = kv_seal(a->kv);
+    if (batch != NULL) {
+        struct flush_batch *flush = MSG_NEW(struct flush_batch, FLUSH_BATCH, release_flush_batch);
+        flush->group = GROUP_DEFAULT;
+        flush->batch = batch;
+        ACTOR_SEND(a->flush, flush);
+    }
+}
+
+/* Apply what waits until nothing is left or the overlay is full. */
+static void apply_waiting(struct apply_actor *a, uint64_t now_us)
+{
+    while (a->block_count > 0) {
+        struct apply_entries *block = a->blocks[a->block_first];
+        while (a->entry_at < block->entries->count) {
+            if (kv_is_full(a->kv)) {
+                seal_if_due(a, now_us);
+                if (!a->overlay_full_said) {
+                    log_event(LOG_WARNING, "apply waits",
+                              "reason=\"kv.db does not keep up with the log\" applied=%" PRIu64,
+                              kv_applied_index(a->kv));
+                    a->overlay_full_said = true;
+                }
+                return;
+            }
+            const struct entry *e = &block->entries->items[a->entry_at++];
+            bool ours = e->origin == a->origin && e->request_id != 0;
+            struct result *result = NULL;
+            enum err error = kv_apply(a->kv, e, now_us, ours, &result);
+            if (error != OK) {
+                fail(error, "apply");
+            }
+            if (ours) {
+                reply(a, e->request_id, &result);
+            }
+        }
+        send_barriers(a, block);
+        a->block_first++;
+        a->block_count--;
+        a->entry_at = 0;
+        MSG_FREE(block);
+    }
+    a->block_first = 0;
+}
+
+static void take_block(struct apply_actor *a, struct apply_entries *block)
+{
+    ASSERT(block->entries != NULL && block->entries->count > 0);
+    if (a->block_first > 0 && a->block_first + a->block_count == a->block_capacity) {
+        for (size_t i = 0; i < a->block_count; i++) {
+            a->blocks[i] = a->blocks[a->block_first + i];
+        }
+        a->block_first = 0;
+    }
+    ARRAY_RESERVE(a->blocks, a->block_capacity, a->block_first + a->block_count + 1);
+    a->blocks[a->block_first + a->block_count++] = block;
+}
+
+/* ---- handlers ----------------------------------------------------------------------------------- */
+
+static void started(void *self, uint64_t now_us)
+{
+    struct apply_actor *a = self;
+    UNUSED(now_us);
+    a->raft = a->links->raft;
+    a->flush = a->links->flush;
+    a->client_count = a->links->client_count;
+    for (size_t i = 0; i < a->client_count; i++) {
+        a->clients[i] = a->links->clients[i];
+    }
+}
+
+static void take_status(struct apply_actor *a, struct node_status *status)
+{
+    uint64_t overlay_bytes = 0;
+    status->revision = kv_revision(a->kv);
+    status->applied_index = kv_applied_index(a->kv);
+    kv_sizes(a->kv, &status->db_file_bytes, &status->db_used_bytes, &overlay_bytes);
+    struct actor *client = client_of(a, status->request_id);
+    if (client == NULL) {
+        MSG_FREE(status);
+        return;
+    }
+    status->base.kind = CLIENT_STATUS;
+    ACTOR_SEND(client, status);
+}
+
+static void handle(void *self, struct msg *m, uint64_t now_us)
+{
+    struct apply_actor *a = self;
+    switch ((enum apply_kind)m->kind) {
+    case APPLY_ENTRIES:
+        take_block(a, (struct apply_entries *)m);
+        apply_waiting(a, now_us);
+        wake_reads(a, now_us);
+        return;
+    case APPLY_READ:
+        take_read(a, (struct read_request *)m, now_us);
+        return;
+    case APPLY_STATUS:
+        take_status(a, (struct node_status *)m);
+        return;
+    case APPLY_FLUSHED:
+        kv_flushed(a->kv, ((const struct apply_flushed *)m)->batch_number);
+        if (a->overlay_full_said && !kv_is_full(a->kv)) {
+            log_event(LOG_NOTICE, "apply goes on", "applied=%" PRIu64, kv_applied_index(a->kv));
+            a->overlay_full_said = false;
+        }
+        apply_waiting(a, now_us);
+        wake_reads(a, now_us);
+        break;
+    case APPLY_TICK:
+        break;
+    }
+    msg_free_base(&m);
+}
+
+static void flush(void *self, uint64_t now_us)
+{
+    struct apply_actor *a = self;
+    work_active_reads(a);
+    uint64_t applied = kv_applied_index(a->kv);
+    if (applied != a->applied_told) {
+        struct raft_index *told = MSG_NEW(struct raft_index, RAFT_APPLIED, NULL);
+        told->group = GROUP_DEFAULT;
+        told->index = applied;
+        ACTOR_SEND(a->raft, told);
+        a->applied_told = applied;
+    }
+    seal_if_due(a, now_us);
+    /* A read that is not finished goes on at once, after whatever came in meanwhile. */
+    actor_set_deadline(actor_self(), a->active.count > 0 ? now_us : kv_seal_deadline_us(a->kv));
+}
+
+/* Nothing to do but the flush that follows: it seals by age and works on reads. */
+static void expired(void *self, uint64_t now_us)
+{
+    struct apply_actor *a = self;
+    wake_reads(a, now_us);
+}
+
+static void stop(void *self, uint64_t now_us)
+{
+    struct apply_actor *a = self;
+    apply_waiting(a, now_us);
+    wake_reads(a, now_us);
+    struct kv_batch *batch = kv_seal(a->kv); /* what cannot go now is replayed from the log */
+    if (batch != NULL) {
+        struct flush_batch *last = MSG_NEW(struct flush_batch, FLUSH_BATCH, release_flush_batch);
+        last->group = GROUP_DEFAULT;
+        last->batch = batch;
+        ACTOR_SEND(a->flush, last);
+    }
+    actor_stopped(actor_self());
+}
+
+static void drop_reads(struct pending_reads *queue)
+{
+    for (size_t i = 0; i < queue->count; i++) {
+        struct pending_read *pending = &queue->items[queue->first + i];
+        if (pending->read != NULL) {
+            struct result *result = kv_read_finish(&pending->read);
+            result_free(&result);
+        }
+        MSG_FREE(pending->request);
+    }
+    mem_free(queue->items);
+}
+
+static void destroy(void *self)
+{
+    struct apply_actor *a = self;
+    drop_reads(&a->waiting);
+    drop_reads(&a->active);
+    for (size_t i = 0; i < a->block_count; i++) {
+        MSG_FREE(a->blocks[a->block_first + i]);
+    }
+    mem_free(a->blocks);
+    kv_destroy(&a->kv);
+    mem_free(a);
+}
+
+static const struct actor_ops apply_actor_ops = {
+    .started = started,
+    .handle = handle,
+    .flush = flush,
+    .expired = expired,
+    .stop = stop,
+    .destroy = destroy,
+};
+
+struct actor *apply_actor_create(struct kv *kv, uint64_t origin, const struct node_actors *actors)
+{
+    struct apply_actor *a = mem_zalloc(sizeof(*a));
+    a->kv = kv;
+    a->origin = origin;
+    a->links = actors;
+    a->applied_told = kv_applied_index(kv);
+    return actor_create(&apply_actor_ops, a, "apply");
+}

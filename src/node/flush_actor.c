@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * flush_actor.c: owns the one writing connection of kv.db. Takes sealed batches from apply, writes
+ * each in one transaction, and checkpoints between them. A committed batch is a durable batch
+ * (synchronous=FULL, trap 59), so KV_DURABLE follows every commit and the log may be trimmed up to it.
+ *
+ * In: FLUSH_BATCH from apply. Out: APPLY_FLUSHED to apply, RAFT_KV_DURABLE to raft.
+ *
+ * Invariants
+ *  1. Batches are written in the order they came, each once.
+ *  2. kv.db is replaced by nothing: an I/O error stops the node; the log replays what was not
+ *     committed. A person's write lock is a stall, tried again and said once.
+ *  3. A write by anybody else is found by data_version and stops the node loudly.
+ */
+#include "node.h"
+
+#include <stdio.h>
+
+#define FLUSH_RETRY_US (100 * UINT64_C(1000))
+#define FLUSH_QUIET_US (250 * UINT64_C(1000))
+
+struct flush_actor {
+    struct kv_writer *writer;
+    const struct node_actors *links;
+    struct actor *apply, *raft;
+
+    struct flush_batch **waiting; /* apply keeps at most one under way; the bound is apply's */
+    size_t waiting_count, waiting_capacity;
+    bool busy_said, wal_dirty;
+    uint64_t retry_at_us, quiet_at_us;
+};
+
+static void fail(enum err error, const char *what)
+{
+    char detail[200];
+    (void)snprintf(detail, sizeof(detail), "action=%s error=\"%s\"", what, err_text(error));
+    actor_fatal(error == ERR_FOREIGN_WRITE ? EXIT_CODE_DATA_FORMAT : EXIT_CODE_DISK, "kv.db failed",
+                detail);
+}
+
+static void started(void *self, uint64_t now_us)
+{
+    struct flush_actor *a = self;
+    UNUSED(now_us);
+    a->apply = a->links->apply;
+    a->raft = a->links->raft;
+}
+
+static void handle(void *self, struct msg *m, uint64_t now_us)
+{
+    struct flush_actor *a = self;
+    UNUSED(now_us);
+    switch ((enum flush_kind)m->kind) {
+    case FLUSH_BATCH:
+        ARRAY_RESERVE(a->waiting, a->waiting_capacity, a->waiting_count + 1);
+        a->waiting[a->waiting_count++] = (struct flush_batch *)m;
+        return;
+    case FLUSH_TICK:
+        break;
+    }
+    msg_free_base(&m);
+}
+
+static void say_written(struct flush_actor *a, const struct flush_batch *done)
+{
+    struct apply_flushed *flushed = MSG_NEW(struct apply_flushed, APPLY_FLUSHED, NULL);
+    flushed->group = done->group;
+    flushed->batch_number = done->batch->number;
+    ACTOR_SEND(a->apply, flushed);
+
+    struct raft_index *durable = MSG_NEW(struct raft_index, RAFT_KV_DURABLE, NULL);
+    durable->group = done->group;
+    durable->index = done->batch->applied_index;
+    ACTOR_SEND(a->raft, durable);
+}
+
+static void write_waiting(struct flush_actor *a, uint64_t now_us)
+{
+    size_t written = 0;
+    while (written < a->waiting_count) {
+        enum err error = kv_writer_write(a->writer, a->waiting[written]->batch);
+        if (error == ERR_BUSY_FILE) {
+            if (!a->busy_said) {
+                log_event(LOG_WARNING, "flush stalled",
+                          "reason=\"another process holds a write lock on kv.db\"");
+                a->busy_said = true;
+            }
+            a->retry_at_us = now_us + FLUSH_RETRY_US;
+            break;
+        }
+        if (error != OK) {
+            fail(error, "write");
+        }
+        if (a->busy_said) {
+            log_event(LOG_NOTICE, "flush goes on", "batch=%" PRIu64,
+                      a->waiting[written]->batch->number);
+            a->busy_said = false;
+        }
+        say_written(a, a->waiting[written]);
+        MSG_FREE(a->waiting[written]);
+        written++;
+        error = kv_writer_maintain(a->writer, false);
+        if (error != OK && error != ERR_BUSY_FILE) {
+            fail(error, "checkpoint");
+        }
+        a->wal_dirty = true;
+        a->quiet_at_us = now_us + FLUSH_QUIET_US;
+    }
+    for (size_t i = written; i < a->waiting_count; i++) {
+        a->waiting[i - written] = a->waiting[i];
+    }
+    a->waiting_count -= written;
+}
+
+static void flush(void *self, uint64_t now_us)
+{
+    struct flush_actor *a = self;
+    if (a->waiting_count > 0 && (a->retry_at_us == UINT64_MAX || a->retry_at_us <= now_us)) {
+        a->retry_at_us = UINT64_MAX;
+        write_waiting(a, now_us);
+    }
+    uint64_t at_us = a->retry_at_us;
+    if (a->wal_dirty && a->quiet_at_us < at_us) {
+        at_us = a->quiet_at_us;
+    }
+    actor_set_deadline(actor_self(), at_us);
+}
+
+static void expired(void *self, uint64_t now_us)
+{
+    struct flush_actor *a = self;
+    if (a->wal_dirty && a->quiet_at_us <= now_us && a->waiting_count == 0) {
+        enum err error = kv_writer_maintain(a->writer, true);
+        if (error != OK && error != ERR_BUSY_FILE) {
+            fail(error, "checkpoint");
+        }
+        a->wal_dirty = false;
+    }
+}
+
+static void stop(void *self, uint64_t now_us)
+{
+    struct flush_actor *a = self;
+    a->retry_at_us = UINT64_MAX;
+    flush(a, now_us); /* what a lock still holds back is replayed from the log at the next start */
+    actor_stopped(actor_self());
+}
+
+static void destroy(void *self)
+{
+    struct flush_actor *a = self;
+    for (size_t i = 0; i < a->waiting_count; i++) {
+        MSG_FREE(a->waiting[i]);
+    }
+    mem_free(a->waiting);
+    kv_writer_close(&a->writer);
+    mem_free(a);
+}
+
+static const struct actor_ops flush_actor_ops = {
+    .started = started,
+    .handle = handle,
+    .flush = flush,
+    .expired = expired,
+    .stop = stop,
+    .destroy = destroy,
+};
+
+struct actor *flush_actor_create(struct kv_writer *writer, const struct node_actors *actors)
+{
+    struct flush_actor *a = mem_zalloc(sizeof(*a));
+    a->writer = writer;
+    a->links = actors;
+    a->retry_at_us = UINT64_MAX;
+    a->quiet_at_us = UINT64_MAX;
+    return actor_create(&flush_actor_ops, a, "flush");
+}

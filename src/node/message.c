@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * message.c: what each kind of message owns, and how it is let go. One function per shape; msg_free
+ * calls it for messages that were dropped, queued at shutdown, or whose receiver is done with them.
+ */
+#include "message.h"
+
+#include <unistd.h>
+
+void release_propose(struct msg *m)
+{
+    struct raft_propose *propose = (struct raft_propose *)m;
+    bytes_free(&propose->command);
+}
+
+void release_read_request(struct msg *m)
+{
+    struct read_request *read = (struct read_request *)m;
+    mem_free(read->query);
+}
+
+void release_received(struct msg *m)
+{
+    struct raft_received *received = (struct raft_received *)m;
+    raft_message_free(&received->message);
+}
+
+void release_log_entries(struct msg *m)
+{
+    struct raft_log_entries *answer = (struct raft_log_entries *)m;
+    entries_free(&answer->entries);
+}
+
+void release_persist(struct msg *m)
+{
+    struct log_persist *persist = (struct log_persist *)m;
+    entries_free(&persist->persist.entries);
+}
+
+void release_peer_send(struct msg *m)
+{
+    struct peer_send *send = (struct peer_send *)m;
+    raft_message_free(&send->message);
+}
+
+void release_peer_socket(struct msg *m)
+{
+    struct peer_socket *socket = (struct peer_socket *)m;
+    if (socket->fd >= 0) {
+        (void)close(socket->fd);
+    }
+    buffer_free(&socket->early);
+}
+
+void release_apply_entries(struct msg *m)
+{
+    struct apply_entries *apply = (struct apply_entries *)m;
+    entries_free(&apply->entries);
+}
+
+void release_flush_batch(struct msg *m)
+{
+    struct flush_batch *flush = (struct flush_batch *)m;
+    kv_batch_free(&flush->batch);
+}
+
+void release_client_socket(struct msg *m)
+{
+    struct client_socket *socket = (struct client_socket *)m;
+    if (socket->fd >= 0) {
+        (void)close(socket->fd);
+    }
+}
+
+void release_client_reply(struct msg *m)
+{
+    struct client_reply *reply = (struct client_reply *)m;
+    result_free(&reply->result);
+}

@@ -1,0 +1,842 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * raft_actor.c: owns the consensus core; turns messages into events and effects into messages.
+ *
+ * In: PROPOSE and READ from clients, RECEIVED and PEER_UP/DOWN from peers, DURABLE and LOG_ENTRIES
+ * from log, APPLIED from apply, KV_DURABLE from flush, ticks. Out: PERSIST, READ, TRIM to log; SEND
+ * to peers; ENTRIES, READ, STATUS to apply; STATE, STATUS and refusals to clients; ARM to timer.
+ *
+ * Not here: any decision of the protocol (raft/), when a cluster is founded (bootstrap.c), what is
+ * certain about lost requests (requests.c). Blocks in nothing.
+ *
+ * Invariants
+ *  1. Requests are proposed or forwarded in the order of their numbers per client actor; while no
+ *     leader is known they are held in that order.
+ *  2. A forward names the term it was sent in and is appended only by the leader of that very term.
+ *  3. Nothing is proposed twice by this node on its own: a request that got lost is answered by a
+ *     barrier ("not carried out") or by its client's timeout ("unknown"), traps 51, 52.
+ *  4. A node without a cluster takes no consensus message.
+ */
+#include "raft_actor.h"
+
+#include "bootstrap.h"
+#include "node.h"
+#include "requests.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define RAFT_TIMER        1
+#define PROPOSE_BYTES_MAX (1024 * 1024) /* data octets proposed or forwarded in one block */
+
+/* Reads waiting for one batch of the core. */
+struct read_batch {
+    uint64_t number;
+    struct read_request **requests;
+    size_t count, capacity;
+};
+
+struct raft_peer {
+    bool up;
+    struct peer_hello hello; /* the last one heard; member_id 0: none yet */
+};
+
+struct raft_actor {
+    struct raft *core;
+    struct raft_effects effects;
+    struct config config;
+    struct peer_hello own;
+    struct raft_boot boot; /* until started */
+    struct configuration boot_configuration;
+    struct raft_term_run *boot_term_runs;
+    const struct node_actors *links;
+    struct node_actors to; /* copied at start */
+
+    struct raft_peer peers[MEMBERS_MAX];
+    struct bootstrap_peer bootstrap_peers[MEMBERS_MAX];
+    bool bootstrap_dirty;
+    enum bootstrap_action bootstrap_said;
+    size_t bootstrap_said_peer;
+    uint64_t
+        founding_sequence; /* persist that holds the founded configuration; announced when durable */
+    uint64_t random_state;
+
+    struct raft_propose **held; /* to be proposed, in order; waits while no leader is known */
+    size_t held_first, held_count, held_capacity;
+    struct request_barrier barrier;
+    struct request_filter filter;
+
+    struct read_batch *batches; /* in order of their numbers */
+    size_t batch_count, batch_capacity;
+
+    uint64_t armed_at_us, timer_generation;
+    struct raft_status seen; /* what was last told to clients and logged */
+    uint64_t seen_configuration_index;
+    bool held_said;
+};
+
+const struct raft *raft_actor_core(const struct raft_actor *self)
+{
+    return self->core;
+}
+
+static void step(struct raft_actor *a, struct raft_event *event)
+{
+    raft_step(a->core, event, &a->effects);
+}
+
+/* ---- answers to clients --------------------------------------------------------------------------- */
+
+static void refuse(struct raft_actor *a, uint64_t request_id, enum err error)
+{
+    size_t client = REQUEST_CLIENT_OF(request_id);
+    if (request_id == 0 || client >= a->to.client_count) {
+        return;
+    }
+    struct client_reply *answer = MSG_NEW(struct client_reply, CLIENT_REPLY, release_client_reply);
+    answer->request_id = request_id;
+    answer->error = error;
+    ACTOR_SEND(a->to.clients[client], answer);
+}
+
+static void tell_clients_state(struct raft_actor *a)
+{
+    for (size_t i = 0; i < a->to.client_count; i++) {
+        struct client_state *state = MSG_NEW(struct client_state, CLIENT_STATE, NULL);
+        state->cluster_id = a->own.cluster_id;
+        state->member_id = a->own.member_id;
+        state->leader_id = a->seen.leader;
+        state->term = a->seen.current_term;
+        state->may_not_vote = a->seen.may_not_vote;
+        state->configuration = *raft_configuration(a->core);
+        ACTOR_SEND(a->to.clients[i], state);
+    }
+}
+
+static void fill_status(struct raft_actor *a, struct node_status *status)
+{
+    raft_status(a->core, &status->raft);
+    status->configuration = *raft_configuration(a->core);
+    status->configuration.cluster_id = a->own.cluster_id;
+}
+
+/* ---- peers -------------------------------------------------------------------------------------- */
+
+static size_t peer_of_member(const struct raft_actor *a, uint64_t member_id)
+{
+    for (size_t i = 0; i < a->to.peer_count; i++) {
+        if (a->peers[i].hello.member_id == member_id && member_id != 0) {
+            return i;
+        }
+    }
+    return SIZE_MAX;
+}
+
+/* Moves what the message owns. Dropped where no connection is known: the protocol repeats itself. */
+static void send_to_member(struct raft_actor *a, struct raft_message *message)
+{
+    size_t peer = peer_of_member(a, message->to);
+    if (peer == SIZE_MAX) {
+        raft_message_free(message);
+        return;
+    }
+    struct peer_send *send = MSG_NEW(struct peer_send, PEER_SEND, release_peer_send);
+    send->group = GROUP_DEFAULT;
+    send->message = *message;
+    memset(message, 0, sizeof(*message));
+    ACTOR_SEND(a->to.peers[peer], send);
+}
+
+/* Our identity or the members changed: whoever greets others has to know. */
+static void tell_identity(struct raft_actor *a)
+{
+    const struct configuration *configuration = raft_configuration(a->core);
+    for (size_t i = 0; i <= a->to.peer_count; i++) {
+        struct actor *to = i < a->to.peer_count ? a->to.peers[i] : a->to.listener;
+        if (to == NULL) {
+            continue;
+        }
+        struct peer_identity *identity = MSG_NEW(
+            struct peer_identity, i < a->to.peer_count ? PEER_IDENTITY : LISTENER_IDENTITY, NULL);
+        identity->own = a->own;
+        identity->configuration = *configuration;
+        ACTOR_SEND(to, identity);
+    }
+}
+
+/* ---- the first start ------------------------------------------------------------------------------ */
+
+static bool is_blank(const struct raft_actor *a)
+{
+    return a->own.cluster_id == 0;
+}
+
+static void say_waiting(struct raft_actor *a, const struct bootstrap_decision *decision)
+{
+    if (decision->action == a->bootstrap_said && decision->peer_index == a->bootstrap_said_peer) {
+        return;
+    }
+    a->bootstrap_said = decision->action;
+    a->bootstrap_said_peer = decision->peer_index;
+    const char *peer =
+        decision->peer_index < a->to.peer_count ? a->to.peer_names[decision->peer_index] : "none";
+    switch (decision->action) {
+    case BOOTSTRAP_LISTS_DIFFER:
+        log_event(
+            LOG_ERROR, "cannot found a cluster",
+            "reason=\"the members lists differ\" peer=%s next=\"give all nodes the same members "
+            "in their configuration files and restart them\"",
+            peer);
+        break;
+    case BOOTSTRAP_TWO_CLUSTERS:
+        log_event(
+            LOG_ERROR, "cannot join",
+            "reason=\"the listed members belong to different clusters\" peer=%s next=\"list only "
+            "members of one cluster\"",
+            peer);
+        break;
+    case BOOTSTRAP_WAIT:
+        log_event(
+            LOG_NOTICE, "waiting for the other members",
+            "heard=%zu of=%zu next_missing=%s reason=\"a cluster is founded only when all listed "
+            "members answer that they are empty\"",
+            decision->heard_count, a->to.peer_count, peer);
+        break;
+    case BOOTSTRAP_FOUND:
+    case BOOTSTRAP_JOIN:
+        break;
+    }
+}
+
+static void found_cluster(struct raft_actor *a, uint64_t now_us)
+{
+    uint64_t cluster_id = 0;
+    while (cluster_id == 0) {
+        cluster_id = random_next(&a->random_state);
+    }
+    struct configuration configuration;
+    bootstrap_configuration(&a->config, &a->own, a->bootstrap_peers, cluster_id, &configuration);
+
+    struct log_cluster_id *id = MSG_NEW(struct log_cluster_id, LOG_CLUSTER_ID, NULL);
+    id->cluster_id = cluster_id;
+    ACTOR_SEND(a->to.log, id);
+
+    a->own.cluster_id = cluster_id;
+    a->own.empty = false;
+    struct raft_event event = {
+        .type = RAFT_EVENT_BOOTSTRAP, .now_us = now_us, .configuration = &configuration};
+    step(a, &event);
+    ASSERT(a->effects.has_persist);
+    a->founding_sequence = a->effects.persist.sequence;
+    log_event(LOG_NOTICE, "founding the cluster",
+              "cluster=%s cluster_id=%016" PRIx64 " members=%zu", a->own.cluster, cluster_id,
+              configuration.count);
+}
+
+static void consider_bootstrap(struct raft_actor *a, uint64_t now_us)
+{
+    if (!a->bootstrap_dirty || !is_blank(a)) {
+        return;
+    }
+    a->bootstrap_dirty = false;
+    struct bootstrap_decision decision =
+        bootstrap_decide(&a->config, &a->own, a->bootstrap_peers, a->to.peer_count);
+    switch (decision.action) {
+    case BOOTSTRAP_FOUND:
+        found_cluster(a, now_us);
+        break;
+    case BOOTSTRAP_JOIN: {
+        struct log_cluster_id *id = MSG_NEW(struct log_cluster_id, LOG_CLUSTER_ID, NULL);
+        id->cluster_id = decision.cluster_id;
+        ACTOR_SEND(a->to.log, id);
+        a->own.cluster_id = decision.cluster_id;
+        log_event(LOG_NOTICE, "joining the cluster", "cluster_id=%016" PRIx64 " told_by=%s",
+                  decision.cluster_id, a->to.peer_names[decision.peer_index]);
+        tell_identity(a);
+        break;
+    }
+    case BOOTSTRAP_WAIT:
+    case BOOTSTRAP_LISTS_DIFFER:
+    case BOOTSTRAP_TWO_CLUSTERS:
+        say_waiting(a, &decision);
+        break;
+    }
+}
+
+/* ---- proposals ------------------------------------------------------------------------------------ */
+
+static void hold(struct raft_actor *a, struct raft_propose *propose)
+{
+    if (a->held_first > 0 && a->held_first + a->held_count == a->held_capacity) {
+        for (size_t i = 0; i < a->held_count; i++) {
+            a->held[i] = a->held[a->held_first + i];
+        }
+        a->held_first = 0;
+    }
+    ARRAY_RESERVE(a->held, a->held_capacity, a->held_first + a->held_count + 1);
+    a->held[a->held_first + a->held_count++] = propose;
+}
+
+static void drop_expired_held(struct raft_actor *a, uint64_t now_us)
+{
+    size_t left = 0;
+    for (size_t i = 0; i < a->held_count; i++) {
+        struct raft_propose *propose = a->held[a->held_first + i];
+        if (propose->deadline_us < now_us) {
+            MSG_FREE(
+                propose); /* its client has been told that the outcome is unknown; it is: none */
+        } else {
+            a->held[a->held_first + left++] = propose;
+        }
+    }
+    a->held_count = left;
+}
+
+/* The next held requests, up to PROPOSE_BYTES_MAX, as a block; *count of them. */
+static struct entries *block_of_held(const struct raft_actor *a, size_t *count)
+{
+    size_t bytes = 0;
+    size_t n = 0;
+    while (n < a->held_count) {
+        size_t size = a->held[a->held_first + n]->command.size;
+        if (n > 0 && bytes + size > PROPOSE_BYTES_MAX) {
+            break;
+        }
+        bytes += size;
+        n++;
+    }
+    struct entries *block = entries_create(n, bytes);
+    for (size_t i = 0; i < n; i++) {
+        const struct raft_propose *propose = a->held[a->held_first + i];
+        struct entry e = {.index = i + 1,
+                          .origin = a->own.boot_id,
+                          .request_id = propose->request_id,
+                          .type = ENTRY_COMMAND,
+                          .data = bytes_view(&propose->command)};
+        entries_add(block, &e);
+    }
+    *count = n;
+    return block;
+}
+
+static void held_done(struct raft_actor *a, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        MSG_FREE(a->held[a->held_first + i]);
+    }
+    a->held_first += count;
+    a->held_count -= count;
+    if (a->held_count == 0) {
+        a->held_first = 0;
+    }
+}
+
+static void note_proposed(struct raft_actor *a, uint64_t term, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        request_barrier_proposed(&a->barrier, term, a->held[a->held_first + i]->request_id);
+    }
+}
+
+/* Hand everything held to the leader, which may be this node. Leaves it held where none is known. */
+static void propose_held(struct raft_actor *a, uint64_t now_us)
+{
+    if (a->held_count == 0) {
+        return;
+    }
+    struct raft_status status;
+    raft_status(a->core, &status);
+    bool leads = status.role == RAFT_LEADER;
+    size_t peer = leads ? SIZE_MAX : peer_of_member(a, status.leader);
+    if (!leads && (peer == SIZE_MAX || !a->peers[peer].up)) {
+        return;
+    }
+    drop_expired_held(a, now_us);
+    while (a->held_count > 0) {
+        size_t count = 0;
+        struct entries *block = block_of_held(a, &count);
+        if (leads) {
+            struct raft_event event = {.type = RAFT_EVENT_PROPOSE, .now_us = now_us};
+            event.propose.commands = block;
+            step(a, &event);
+            if (event.propose.error == OK) {
+                note_proposed(a, status.current_term, count);
+            } else {
+                for (size_t i = 0; i < count; i++) {
+                    refuse(a, a->held[a->held_first + i]->request_id, event.propose.error);
+                }
+            }
+            entries_free(&block);
+        } else {
+            note_proposed(a, status.current_term, count);
+            struct raft_message forward = {.type = RAFT_FORWARD,
+                                           .from = a->own.member_id,
+                                           .to = status.leader,
+                                           .term = status.current_term,
+                                           .entries = block};
+            send_to_member(a, &forward);
+        }
+        held_done(a, count);
+    }
+}
+
+/* A forward arrived: append it if we lead in the very term it was sent in. */
+static void take_forward(struct raft_actor *a, struct raft_message *message, uint64_t now_us)
+{
+    struct entries *all = message->entries;
+    if (all == NULL || all->count == 0) {
+        return;
+    }
+    struct entries *fresh = entries_create(all->count, all->bytes);
+    for (size_t i = 0; i < all->count; i++) {
+        struct entry e = all->items[i];
+        if (e.type == ENTRY_COMMAND && request_filter_take(&a->filter, e.origin, e.request_id)) {
+            e.index = fresh->count + 1;
+            e.term = 0;
+            entries_add(fresh, &e);
+        }
+    }
+    if (fresh->count == 0) {
+        entries_free(&fresh);
+        return;
+    }
+    struct raft_status status;
+    raft_status(a->core, &status);
+    enum err error = ERR_NOT_LEADER;
+    if (status.role == RAFT_LEADER && status.current_term == message->term) {
+        struct raft_event event = {.type = RAFT_EVENT_PROPOSE, .now_us = now_us};
+        event.propose.commands = fresh;
+        step(a, &event);
+        error = event.propose.error;
+    }
+    if (error == OK) {
+        entries_free(&fresh);
+        return;
+    }
+    struct raft_message refused = {.type = RAFT_FORWARD_REFUSED,
+                                   .from = a->own.member_id,
+                                   .to = message->from,
+                                   .term = status.current_term,
+                                   .refusal = error,
+                                   .entries = fresh};
+    send_to_member(a, &refused);
+}
+
+static void take_forward_refused(struct raft_actor *a, const struct raft_message *message)
+{
+    if (message->entries == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < message->entries->count; i++) {
+        const struct entry *e = &message->entries->items[i];
+        if (e->origin == a->own.boot_id) {
+            refuse(a, e->request_id,
+                   message->refusal == ERR_OVERLOAD ? ERR_OVERLOAD : ERR_LEADER_CHANGED);
+        }
+    }
+}
+
+/* ---- reads ---------------------------------------------------------------------------------------- */
+
+static void take_read(struct raft_actor *a, struct read_request *request, uint64_t now_us)
+{
+    struct raft_event event = {.type = RAFT_EVENT_READ, .now_us = now_us};
+    step(a, &event);
+    struct read_batch *batch = a->batch_count > 0 ? &a->batches[a->batch_count - 1] : NULL;
+    if (batch == NULL || batch->number != event.read.batch) {
+        ASSERT(batch == NULL || batch->number < event.read.batch);
+        ARRAY_RESERVE(a->batches, a->batch_capacity, a->batch_count + 1);
+        batch = &a->batches[a->batch_count++];
+        memset(batch, 0, sizeof(*batch));
+        batch->number = event.read.batch;
+    }
+    ARRAY_RESERVE(batch->requests, batch->capacity, batch->count + 1);
+    batch->requests[batch->count++] = request;
+}
+
+static void answer_read(struct raft_actor *a, struct read_request *request,
+                        const struct raft_read_answer *answer)
+{
+    if (answer->error != OK) {
+        refuse(a, request->request_id, answer->error);
+        MSG_FREE(request);
+        return;
+    }
+    if (request->members) {
+        size_t client = REQUEST_CLIENT_OF(request->request_id);
+        if (client < a->to.client_count) {
+            struct node_status *status = MSG_NEW(struct node_status, CLIENT_STATUS, NULL);
+            status->request_id = request->request_id;
+            fill_status(a, status);
+            ACTOR_SEND(a->to.clients[client], status);
+        }
+        MSG_FREE(request);
+        return;
+    }
+    request->read_index = answer->index;
+    request->base.kind = APPLY_READ;
+    ACTOR_SEND(a->to.apply, request);
+}
+
+static void answer_batch(struct raft_actor *a, const struct raft_read_answer *answer)
+{
+    for (size_t i = 0; i < a->batch_count; i++) {
+        struct read_batch *batch = &a->batches[i];
+        if (batch->number != answer->batch) {
+            continue;
+        }
+        for (size_t k = 0; k < batch->count; k++) {
+            answer_read(a, batch->requests[k], answer);
+        }
+        mem_free(batch->requests);
+        memmove(batch, batch + 1, (a->batch_count - i - 1) * sizeof(*batch));
+        a->batch_count--;
+        return;
+    }
+}
+
+/* Reads whose clients have been told go; their batches may stay empty until the core answers. */
+static void drop_expired_reads(struct raft_actor *a, uint64_t now_us)
+{
+    for (size_t i = 0; i < a->batch_count; i++) {
+        struct read_batch *batch = &a->batches[i];
+        size_t left = 0;
+        for (size_t k = 0; k < batch->count; k++) {
+            if (batch->requests[k]->deadline_us < now_us) {
+                MSG_FREE(batch->requests[k]);
+            } else {
+                batch->requests[left++] = batch->requests[k];
+            }
+        }
+        batch->count = left;
+    }
+}
+
+/* ---- effects -------------------------------------------------------------------------------------- */
+
+static void send_persist(struct raft_actor *a)
+{
+    struct log_persist *persist = MSG_NEW(struct log_persist, LOG_PERSIST, release_persist);
+    persist->group = GROUP_DEFAULT;
+    persist->persist = a->effects.persist;
+    a->effects.persist.entries = NULL;
+    a->effects.has_persist = false;
+    ACTOR_SEND(a->to.log, persist);
+}
+
+static void send_apply(struct raft_actor *a)
+{
+    struct apply_entries *apply =
+        MSG_NEW(struct apply_entries, APPLY_ENTRIES, release_apply_entries);
+    apply->group = GROUP_DEFAULT;
+    apply->entries = a->effects.apply;
+    a->effects.apply = NULL;
+    uint64_t greatest_term = apply->entries->items[apply->entries->count - 1].term;
+    if (request_barrier_applying(&a->barrier, greatest_term, a->to.client_count, apply->barriers)) {
+        apply->barrier_count = a->to.client_count;
+    }
+    ACTOR_SEND(a->to.apply, apply);
+}
+
+static void arm(struct raft_actor *a, uint64_t now_us)
+{
+    uint64_t at_us = a->effects.deadline_us;
+    /* A later deadline needs no message: the tick that is armed comes early and asks again. */
+    if (at_us < a->armed_at_us || a->armed_at_us <= now_us) {
+        a->timer_generation++;
+        a->armed_at_us = at_us;
+        timer_arm(a->to.timer, actor_self(), RAFT_TIMER, RAFT_TICK, a->timer_generation, at_us);
+    }
+}
+
+static const char *member_name(const struct raft_actor *a, uint64_t id)
+{
+    int found = configuration_find(raft_configuration(a->core), id);
+    if (id == 0) {
+        return "none";
+    }
+    return found < 0 ? "unknown" : raft_configuration(a->core)->members[found].name;
+}
+
+static void state_changed(struct raft_actor *a)
+{
+    struct raft_status status;
+    raft_status(a->core, &status);
+    if (status.role != a->seen.role || status.current_term != a->seen.current_term ||
+        status.leader != a->seen.leader) {
+        bool quiet = status.role == a->seen.role && status.leader == a->seen.leader;
+        log_event(quiet ? LOG_DEBUG : LOG_NOTICE, raft_role_text(status.role),
+                  "term=%" PRIu64 " leader=%s last_log_index=%" PRIu64 " commit_index=%" PRIu64,
+                  status.current_term, member_name(a, status.leader), status.last_log_index,
+                  status.commit_index);
+    }
+    if (a->seen.may_not_vote && !status.may_not_vote) {
+        log_event(LOG_NOTICE, "log repaired", "reason=\"caught up with the leader; votes again\"");
+    }
+    a->seen = status;
+    if (status.configuration_index != a->seen_configuration_index) {
+        a->seen_configuration_index = status.configuration_index;
+        const struct configuration *configuration = raft_configuration(a->core);
+        a->own.empty = false;
+        if (configuration->count > 0 && configuration_find(configuration, a->own.member_id) < 0) {
+            log_event(LOG_ERROR, "not a member",
+                      "reason=\"the cluster's configuration does not hold this node's identity\" "
+                      "member_id=%016" PRIx64,
+                      a->own.member_id);
+        }
+        if (a->founding_sequence == 0) {
+            tell_identity(a);
+        }
+    }
+    tell_clients_state(a);
+}
+
+static void carry_out(struct raft_actor *a, uint64_t now_us)
+{
+    struct raft_effects *out = &a->effects;
+    if (out->has_persist) {
+        send_persist(a);
+    }
+    for (size_t i = 0; i < out->send_count; i++) {
+        send_to_member(a, &out->sends[i]);
+    }
+    if (out->apply != NULL) {
+        send_apply(a);
+    }
+    for (size_t i = 0; i < out->read_count; i++) {
+        answer_batch(a, &out->reads[i]);
+    }
+    if (out->log_read_from != 0) {
+        struct log_read *read = MSG_NEW(struct log_read, LOG_READ, NULL);
+        read->group = GROUP_DEFAULT;
+        read->from = out->log_read_from;
+        read->to = out->log_read_to;
+        read->bytes_max = out->log_read_bytes_max;
+        ACTOR_SEND(a->to.log, read);
+    }
+    if (out->trim_index != 0) {
+        struct log_trim *trim = MSG_NEW(struct log_trim, LOG_TRIM, NULL);
+        trim->group = GROUP_DEFAULT;
+        trim->through = out->trim_index;
+        ACTOR_SEND(a->to.log, trim);
+    }
+    if (out->state_changed) {
+        state_changed(a);
+    }
+    arm(a, now_us);
+    raft_effects_clear(out);
+}
+
+/* ---- handlers ------------------------------------------------------------------------------------- */
+
+static void started(void *self, uint64_t now_us)
+{
+    struct raft_actor *a = self;
+    a->to = *a->links;
+    a->boot.now_us = now_us;
+    a->boot.configuration = &a->boot_configuration;
+    a->boot.term_runs = a->boot_term_runs;
+    a->core = raft_create(&a->boot);
+    a->boot.tail = NULL;
+    mem_free(a->boot_term_runs);
+    a->boot_term_runs = NULL;
+    a->bootstrap_dirty = true;
+    a->effects.state_changed = true; /* tell everybody where we start */
+    a->seen_configuration_index = UINT64_MAX;
+    a->armed_at_us = UINT64_MAX;
+}
+
+static void take_received(struct raft_actor *a, struct raft_received *received, uint64_t now_us)
+{
+    struct raft_message *message = &received->message;
+    if (is_blank(a)) {
+        return;
+    }
+    switch (message->type) {
+    case RAFT_FORWARD:
+        take_forward(a, message, now_us);
+        return;
+    case RAFT_FORWARD_REFUSED:
+        take_forward_refused(a, message);
+        return;
+    case RAFT_REQUEST_PRE_VOTE:
+    case RAFT_PRE_VOTE_REPLY:
+    case RAFT_REQUEST_VOTE:
+    case RAFT_VOTE_REPLY:
+    case RAFT_APPEND_ENTRIES:
+    case RAFT_APPEND_REPLY:
+    case RAFT_READ_INDEX:
+    case RAFT_READ_INDEX_REPLY:
+        break;
+    }
+    struct raft_event event = {.type = RAFT_EVENT_RECEIVED, .now_us = now_us, .received = message};
+    step(a, &event);
+}
+
+static void take_peer_up(struct raft_actor *a, const struct raft_peer_up *up, uint64_t now_us)
+{
+    if (up->peer_index >= a->to.peer_count) {
+        return;
+    }
+    struct raft_peer *peer = &a->peers[up->peer_index];
+    peer->up = true;
+    peer->hello = up->hello;
+    a->bootstrap_peers[up->peer_index].heard = true;
+    a->bootstrap_peers[up->peer_index].hello = up->hello;
+    a->bootstrap_dirty = true;
+    struct raft_event event = {
+        .type = RAFT_EVENT_PEER_UP, .now_us = now_us, .peer = up->hello.member_id};
+    step(a, &event);
+}
+
+static void take_peer_down(struct raft_actor *a, const struct raft_peer_down *down, uint64_t now_us)
+{
+    if (down->peer_index >= a->to.peer_count) {
+        return;
+    }
+    a->peers[down->peer_index].up = false;
+    a->bootstrap_peers[down->peer_index].heard =
+        false; /* founding wants everybody's word at once */
+    a->bootstrap_dirty = true;
+    struct raft_event event = {
+        .type = RAFT_EVENT_PEER_DOWN, .now_us = now_us, .peer = down->member_id};
+    step(a, &event);
+}
+
+static void handle(void *self, struct msg *m, uint64_t now_us)
+{
+    struct raft_actor *a = self;
+    struct raft_event event = {.now_us = now_us};
+    switch ((enum raft_kind)m->kind) {
+    case RAFT_PROPOSE:
+        hold(a, (struct raft_propose *)m);
+        return;
+    case RAFT_READ:
+        take_read(a, (struct read_request *)m, now_us);
+        return;
+    case RAFT_STATUS: {
+        struct node_status *status = (struct node_status *)m;
+        fill_status(a, status);
+        status->base.kind = APPLY_STATUS;
+        ACTOR_SEND(a->to.apply, status);
+        return;
+    }
+    case RAFT_RECEIVED:
+        take_received(a, (struct raft_received *)m, now_us);
+        break;
+    case RAFT_PEER_UP:
+        take_peer_up(a, (const struct raft_peer_up *)m, now_us);
+        break;
+    case RAFT_PEER_DOWN:
+        take_peer_down(a, (const struct raft_peer_down *)m, now_us);
+        break;
+    case RAFT_DURABLE:
+        event.type = RAFT_EVENT_DURABLE;
+        event.sequence = ((const struct raft_durable *)m)->sequence;
+        step(a, &event);
+        if (a->founding_sequence != 0 && event.sequence >= a->founding_sequence) {
+            a->founding_sequence = 0;
+            tell_identity(a);
+        }
+        break;
+    case RAFT_LOG_ENTRIES: {
+        struct raft_log_entries *answer = (struct raft_log_entries *)m;
+        event.type = RAFT_EVENT_LOG_ENTRIES;
+        event.log_entries.from_index = answer->from_index;
+        event.log_entries.entries = answer->entries;
+        answer->entries = NULL;
+        step(a, &event);
+        break;
+    }
+    case RAFT_APPLIED:
+    case RAFT_KV_DURABLE:
+        event.type = m->kind == RAFT_APPLIED ? RAFT_EVENT_APPLIED : RAFT_EVENT_KV_DURABLE;
+        event.index = ((const struct raft_index *)m)->index;
+        step(a, &event);
+        break;
+    case RAFT_TICK:
+        if (((const struct tick *)m)->generation == a->timer_generation) {
+            a->armed_at_us = UINT64_MAX;
+            event.type = RAFT_EVENT_TICK;
+            step(a, &event);
+            drop_expired_held(a, now_us);
+            drop_expired_reads(a, now_us);
+        }
+        break;
+    }
+    msg_free_base(&m);
+}
+
+static void flush(void *self, uint64_t now_us)
+{
+    struct raft_actor *a = self;
+    consider_bootstrap(a, now_us);
+    if (a->effects.has_persist) {
+        send_persist(
+            a); /* the founding entry goes out on its own, before the batch's own persist */
+    }
+    propose_held(a, now_us);
+    struct raft_event event = {.type = RAFT_EVENT_FLUSH, .now_us = now_us};
+    step(a, &event);
+    carry_out(a, now_us);
+}
+
+static void stop(void *self, uint64_t now_us)
+{
+    struct raft_actor *a = self;
+    flush(a, now_us);
+    for (size_t i = 0; i < a->held_count; i++) {
+        refuse(a, a->held[a->held_first + i]->request_id, ERR_STOPPED);
+        MSG_FREE(a->held[a->held_first + i]);
+    }
+    a->held_first = 0;
+    a->held_count = 0;
+    actor_stopped(actor_self());
+}
+
+static void destroy(void *self)
+{
+    struct raft_actor *a = self;
+    for (size_t i = 0; i < a->held_count; i++) {
+        MSG_FREE(a->held[a->held_first + i]);
+    }
+    mem_free(a->held);
+    for (size_t i = 0; i < a->batch_count; i++) {
+        for (size_t k = 0; k < a->batches[i].count; k++) {
+            MSG_FREE(a->batches[i].requests[k]);
+        }
+        mem_free(a->batches[i].requests);
+    }
+    mem_free(a->batches);
+    raft_effects_release(&a->effects);
+    if (a->core != NULL) {
+        raft_destroy(&a->core);
+    }
+    entries_free(&a->boot.tail);
+    mem_free(a->boot_term_runs);
+    mem_free(a);
+}
+
+static const struct actor_ops raft_actor_ops = {
+    .started = started,
+    .handle = handle,
+    .flush = flush,
+    .stop = stop,
+    .destroy = destroy,
+};
+
+struct actor *raft_actor_create(struct raft_actor_settings *settings)
+{
+    struct raft_actor *a = mem_zalloc(sizeof(*a));
+    a->config = settings->config;
+    a->own = settings->hello;
+    a->boot = settings->boot;
+    settings->boot.tail = NULL;
+    a->boot_configuration = settings->configuration;
+    a->boot_term_runs = settings->term_runs;
+    settings->term_runs = NULL;
+    a->links = settings->actors;
+    a->random_state = settings->boot.seed ^ settings->hello.boot_id;
+    a->bootstrap_said_peer = SIZE_MAX - 1;
+    return actor_create(&raft_actor_ops, a, "raft");
+}
