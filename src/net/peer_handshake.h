@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * peer_handshake.h: whom a node talks to. A pure judgement over what two nodes say of themselves,
+ * used by the acceptor on a HELLO, by the dialler on a WELCOME, and by both again when somebody's
+ * identity has news. No I/O; peer_wire.h has the octets.
+ *
+ * A refusal is one sentence that names both nodes, says what does not fit and what to do; it goes
+ * into the log on this side and over the wire into the log on the other, word by word the same.
+ *
+ * Invariants
+ *  1. A node is let in only if all of it holds: a common protocol version, the same cluster name,
+ *     it dialled us and not another, its name is one we expect, cluster ids agree where both are
+ *     known, and its member id is the one its name is bound to where that is known (trap 42, 45).
+ *  2. Within one start of a node (boot id) its knowledge only grows: an empty node may become
+ *     non-empty, an unknown cluster id known, never back.
+ *  3. Boot numbers of a member never fall: what an older start says is refused (design §4).
+ */
+#ifndef HOLDFAST_NET_PEER_HANDSHAKE_H
+#define HOLDFAST_NET_PEER_HANDSHAKE_H
+
+#include "base.h"
+#include "peer_wire.h"
+
+/* What we judge by; all borrowed. */
+struct peer_door {
+    const struct peer_hello *own;
+    const struct configuration *configuration; /* count 0: not known yet */
+    uint16_t version_least, version_most;
+    const char *expected; /* the one name we want (dialler); NULL: any of `names` */
+    size_t name_count;
+    const char (*names)[MEMBER_NAME_MAX + 1]; /* who is expected at all (acceptor) */
+};
+
+/*
+ * Judge a greeting.
+ *
+ * version  out: the highest both speak
+ * why      out on refusal: code and sentence
+ *
+ * OK, or ERR_VERSION, ERR_CLUSTER_MISMATCH, ERR_ADDRESS (reached another node than the dialler
+ * wanted), ERR_UNKNOWN_MEMBER, ERR_IDENTITY, which is also why->error.
+ */
+MUST_USE enum err peer_handshake_check(const struct peer_door *door,
+                                       const struct peer_greeting *greeting, uint16_t *version,
+                                       struct peer_refusal *why);
+
+/*
+ * Compare a checked hello with what is known of that peer, and merge (invariants 2 and 3).
+ *
+ * known  the newest known hello; member_id 0: none yet. Updated on success.
+ * news   out: whether *known changed
+ *
+ * OK, or ERR_IDENTITY with `why` filled: an older start, or two starts with one number.
+ */
+MUST_USE enum err peer_handshake_note(struct peer_hello *known, const struct peer_hello *hello,
+                                      bool *news, struct peer_refusal *why);
+
+#endif

@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * resolve.c: c-ares behind resolve.h. c-ares calls back from within its own functions, and a channel
+ * must not be destroyed from a callback; so callbacks only note, and resolve_settle closes the
+ * channel once the c-ares call has returned.
+ */
+#include "resolve.h"
+
+#include <ares.h>
+#include <string.h>
+#include <sys/time.h>
+
+#define US_PER_S 1000000
+
+struct resolver {
+    struct resolve_settings settings;
+    ares_channel channel; /* NULL: no lookup */
+    uint16_t port;
+    bool answered;
+    struct resolve_answer answer;
+    /* Descriptors the hook knows about, to take them back whatever c-ares says. */
+    size_t socket_count;
+    int sockets[RESOLVE_SOCKETS_MAX];
+};
+
+static void fail(struct resolver *r, int status)
+{
+    r->answered = true;
+    r->answer.error = ERR_ADDRESS;
+    r->answer.reason = ares_strerror(status);
+    r->answer.count = 0;
+}
+
+static void on_socket(void *context, ares_socket_t fd, int readable, int writable)
+{
+    struct resolver *r = context;
+    size_t at = 0;
+    while (at < r->socket_count && r->sockets[at] != fd) {
+        at++;
+    }
+    bool known = at < r->socket_count;
+    if (!readable && !writable) {
+        if (known) {
+            r->sockets[at] = r->sockets[--r->socket_count];
+            r->settings.watch(r->settings.context, fd, false, false);
+        }
+        return;
+    }
+    if (!known) {
+        if (r->socket_count == RESOLVE_SOCKETS_MAX) {
+            return; /* that server is not heard; its time-out moves on to the next */
+        }
+        r->sockets[r->socket_count++] = fd;
+    }
+    r->settings.watch(r->settings.context, fd, readable != 0, writable != 0);
+}
+
+static bool take_address(const struct ares_addrinfo_node *node, uint16_t port,
+                         struct socket_address *out)
+{
+    memset(out, 0, sizeof(*out));
+    if (node->ai_family == AF_INET && node->ai_addrlen == sizeof(out->v4)) {
+        memcpy(&out->v4, node->ai_addr, sizeof(out->v4));
+        out->v4.sin_port = htons(port);
+        out->size = sizeof(out->v4);
+        return true;
+    }
+    if (node->ai_family == AF_INET6 && node->ai_addrlen == sizeof(out->v6)) {
+        memcpy(&out->v6, node->ai_addr, sizeof(out->v6));
+        out->v6.sin6_port = htons(port);
+        out->size = sizeof(out->v6);
+        return true;
+    }
+    return false;
+}
+
+static void on_answer(void *context, int status, int timeouts, struct ares_addrinfo *found)
+{
+    struct resolver *r = context;
+    UNUSED(timeouts);
+    if (status == ARES_EDESTRUCTION || status == ARES_ECANCELLED) {
+        return; /* our own resolve_cancel: nobody wants an answer */
+    }
+    if (status != ARES_SUCCESS) {
+        fail(r, status);
+        goto out;
+    }
+    r->answer.count = 0;
+    for (const struct ares_addrinfo_node *node = found->nodes;
+         node != NULL && r->answer.count < RESOLVE_ADDRESSES_MAX; node = node->ai_next) {
+        if (take_address(node, r->port, &r->answer.addresses[r->answer.count])) {
+            r->answer.count++;
+        }
+    }
+    if (r->answer.count == 0) {
+        fail(r, ARES_ENODATA);
+        goto out;
+    }
+    r->answered = true;
+    r->answer.error = OK;
+    r->answer.reason = NULL;
+out:
+    if (found != NULL) {
+        ares_freeaddrinfo(found);
+    }
+}
+
+static void close_channel(struct resolver *r)
+{
+    if (r->channel != NULL) {
+        ares_channel channel = r->channel;
+        r->channel = NULL;
+        ares_destroy(channel); /* forgets its sockets through on_socket */
+    }
+    while (r->socket_count > 0) {
+        r->settings.watch(r->settings.context, r->sockets[--r->socket_count], false, false);
+    }
+}
+
+/* After every call into c-ares: an answered lookup needs its channel no more. */
+static void settle(struct resolver *r)
+{
+    if (r->answered) {
+        close_channel(r);
+    }
+}
+
+struct resolver *resolve_create(const struct resolve_settings *settings)
+{
+    ASSERT(settings->watch != NULL);
+    struct resolver *r = mem_zalloc(sizeof(*r));
+    r->settings = *settings;
+    return r;
+}
+
+void resolve_destroy(struct resolver **r)
+{
+    if (*r != NULL) {
+        resolve_cancel(*r);
+        mem_free(*r);
+        *r = NULL;
+    }
+}
+
+void resolve_start(struct resolver *r, const char *host, uint16_t port)
+{
+    ASSERT(r->channel == NULL);
+    /* A copy, because c-ares wants to write to it. */
+    static const char lookups_hosts_then_dns[] = "fb";
+    char lookups[sizeof(lookups_hosts_then_dns)];
+    memcpy(lookups, lookups_hosts_then_dns, sizeof(lookups));
+    struct ares_options options = {
+        .timeout = (int)r->settings.timeout_ms,
+        .tries = (int)r->settings.tries,
+        .lookups = lookups,
+        .sock_state_cb = on_socket,
+        .sock_state_cb_data = r,
+    };
+    r->answered = false;
+    r->port = port;
+    int status = ares_init_options(&r->channel, &options,
+                                   ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_LOOKUPS |
+                                       ARES_OPT_SOCK_STATE_CB);
+    if (status != ARES_SUCCESS) {
+        r->channel = NULL;
+        fail(r, status);
+        return;
+    }
+    if (r->settings.servers != NULL) {
+        status = ares_set_servers_ports_csv(r->channel, r->settings.servers);
+        if (status != ARES_SUCCESS) {
+            fail(r, status);
+            settle(r);
+            return;
+        }
+    }
+    struct ares_addrinfo_hints hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
+    ares_getaddrinfo(r->channel, host, NULL, &hints, on_answer, r);
+    settle(r);
+}
+
+void resolve_cancel(struct resolver *r)
+{
+    close_channel(r);
+    r->answered = false;
+}
+
+void resolve_ready(struct resolver *r, int fd, bool readable, bool writable)
+{
+    if (r->channel == NULL) {
+        return;
+    }
+    ares_process_fd(r->channel, readable ? fd : ARES_SOCKET_BAD, writable ? fd : ARES_SOCKET_BAD);
+    settle(r);
+}
+
+void resolve_tick(struct resolver *r)
+{
+    if (r->channel == NULL) {
+        return;
+    }
+    ares_process_fd(r->channel, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
+    settle(r);
+}
+
+uint64_t resolve_wait_us(struct resolver *r)
+{
+    if (r->channel == NULL) {
+        return UINT64_MAX;
+    }
+    struct timeval wait = {0};
+    if (ares_timeout(r->channel, NULL, &wait) == NULL) {
+        return UINT64_MAX;
+    }
+    return (uint64_t)wait.tv_sec * US_PER_S + (uint64_t)wait.tv_usec;
+}
+
+bool resolve_take(struct resolver *r, struct resolve_answer *out)
+{
+    if (!r->answered) {
+        return false;
+    }
+    *out = r->answer;
+    r->answered = false;
+    return true;
+}
