@@ -21,7 +21,7 @@ MODE_debug   := -O1 -g -DHOLDFAST_CHECK_SLOW
 MODE_asan    := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all -DHOLDFAST_CHECK_SLOW
 MODE_tsan    := -O1 -g -fno-omit-frame-pointer -fsanitize=thread -DHOLDFAST_CHECK_SLOW
 
-CPPFLAGS_ALL := -D_GNU_SOURCE -Iinclude -I$(OUT)/gen -DHOLDFAST_VERSION='"$(VERSION)"' $(PKG_CFLAGS) $(CPPFLAGS)
+CPPFLAGS_ALL := -D_GNU_SOURCE -Iinclude -Isrc -I$(OUT)/gen -DHOLDFAST_VERSION='"$(VERSION)"' $(PKG_CFLAGS) $(CPPFLAGS)
 CFLAGS_ALL   := -std=c11 $(WARNINGS) $(MODE_$(MODE)) -pthread $(CFLAGS)
 LDFLAGS_ALL  := $(MODE_$(MODE)) -pthread $(LDFLAGS)
 

@@ -71,6 +71,7 @@ enum raft_kind {
     RAFT_APPLIED,
     RAFT_KV_DURABLE,
     RAFT_TICK,
+    RAFT_PROBE,
 };
 
 /* client -> raft: append this command. Answered by CLIENT_REPLY from apply (applied) or from raft (refused). */
@@ -165,7 +166,7 @@ struct raft_index {
 
 /* ---- to log ------------------------------------------------------------------------------------- */
 
-enum log_kind { LOG_PERSIST = 200, LOG_READ, LOG_TRIM, LOG_CLUSTER_ID, LOG_TICK };
+enum log_kind { LOG_PERSIST = 200, LOG_READ, LOG_TRIM, LOG_CLUSTER_ID, LOG_TICK, LOG_PROBE };
 
 /* raft -> log: one transaction with whatever else waits; answered by RAFT_DURABLE after the commit. */
 struct log_persist {
@@ -304,6 +305,19 @@ struct client_state {
     uint64_t cluster_id, member_id, leader_id, term;
     bool may_not_vote;
     struct configuration configuration;
+};
+
+/* ---- to supervisor ------------------------------------------------------------------------------ */
+
+enum supervisor_kind { SUPERVISOR_STATE = 800, SUPERVISOR_TICK, SUPERVISOR_PROBED };
+
+/* SUPERVISOR_STATE carries struct client_state, raft -> supervisor, as to the clients. */
+
+/* supervisor -> raft (RAFT_PROBE) -> log (LOG_PROBE) -> supervisor (SUPERVISOR_PROBED): the two threads
+ * a node cannot live without take their messages. */
+struct probe {
+    struct msg base;
+    uint64_t number;
 };
 
 /* ---- to logger ---------------------------------------------------------------------------------- */

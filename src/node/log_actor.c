@@ -87,6 +87,10 @@ static void handle(void *self, struct msg *m, uint64_t now_us)
     case LOG_CLUSTER_ID:
         a->cluster_id = ((const struct log_cluster_id *)m)->cluster_id;
         break;
+    case LOG_PROBE:
+        m->kind = SUPERVISOR_PROBED;
+        actor_send_base(a->links->supervisor, &m);
+        return;
     case LOG_TICK:
         break;
     }

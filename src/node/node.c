@@ -94,7 +94,7 @@ enum exit_code node_stores_open(const struct config *config, uint64_t seed, stru
         goto fail;
     }
     log_db_identity(out->log, &out->identity);
-    error = log_db_recover(out->log, GROUP_DEFAULT, out->meta.applied_index, &out->recovered);
+    error = log_db_recover(out->log, GROUP_DEFAULT, &out->meta, &out->recovered);
     if (error != OK) {
         (void)snprintf(problem, problem_size, "%s/raft.db cannot be read: %s", config->data_dir,
                        err_text(error));
@@ -162,7 +162,11 @@ void node_create_core(const struct config *config, struct node_stores *stores, u
     const struct log_recovered *found = &stores->recovered;
     struct raft_actor_settings settings = {.config = *config, .actors = actors};
     node_hello(config, stores, boot_id, &settings.hello);
-    settings.configuration = found->configuration;
+    /* A configuration entry in the tail is the core's to find, since it may still be truncated. */
+    bool configuration_settled = found->configuration_index <= stores->meta.applied_index;
+    if (configuration_settled) {
+        settings.configuration = found->configuration;
+    }
     settings.term_runs =
         found->term_run_count > 0
             ? mem_dup(found->term_runs, found->term_run_count * sizeof(found->term_runs[0]))
@@ -178,7 +182,7 @@ void node_create_core(const struct config *config, struct node_stores *stores, u
         .tail = stores->tail,
         .last_log_index = found->last_log_index,
         .applied_index = stores->meta.applied_index,
-        .configuration_index = found->configuration_index,
+        .configuration_index = configuration_settled ? found->configuration_index : 0,
         .may_not_vote = found->may_not_vote,
         .last_persist_sequence = found->persist_sequence,
         .election_timeout_ms = config->raft.election_timeout_ms,

@@ -21,7 +21,8 @@
  */
 struct node_actors {
     struct actor *timer, *raft, *log, *apply, *flush;
-    struct actor *listener; /* NULL in the simulator */
+    struct actor *listener;   /* NULL in the simulator */
+    struct actor *supervisor; /* NULL in the simulator */
     size_t client_count;
     struct actor *clients[CLIENTS_MAX];
     size_t peer_count; /* all listed members but this node, in the config's order */
@@ -105,6 +106,10 @@ struct client_actor_settings {
     const struct node_actors *actors;
 };
 struct actor *client_actor_create(const struct client_actor_settings *settings);
+
+/* Tells the service manager READY's companions: STATUS when leadership changes, and the watchdog as long
+ * as raft and log take their messages. watchdog_us 0: no watchdog. */
+struct actor *supervisor_actor_create(uint64_t watchdog_us, const struct node_actors *actors);
 
 /* Writes log lines to stderr, so that nobody else waits for a stuck pipe. logger_install makes it the
  * log sink; lines beyond a bound are counted and said to be missing when there is room again. */

@@ -99,17 +99,24 @@ static void refuse(struct raft_actor *a, uint64_t request_id, enum err error)
     ACTOR_SEND(a->to.clients[client], answer);
 }
 
-static void tell_clients_state(struct raft_actor *a)
+/* Every client actor and the supervisor hear of role, leader, term and members. */
+static void tell_state(struct raft_actor *a)
 {
-    for (size_t i = 0; i < a->to.client_count; i++) {
-        struct client_state *state = MSG_NEW(struct client_state, CLIENT_STATE, NULL);
+    for (size_t i = 0; i <= a->to.client_count; i++) {
+        bool client = i < a->to.client_count;
+        struct actor *to = client ? a->to.clients[i] : a->to.supervisor;
+        if (to == NULL) {
+            continue;
+        }
+        struct client_state *state =
+            MSG_NEW(struct client_state, client ? CLIENT_STATE : SUPERVISOR_STATE, NULL);
         state->cluster_id = a->own.cluster_id;
         state->member_id = a->own.member_id;
         state->leader_id = a->seen.leader;
         state->term = a->seen.current_term;
         state->may_not_vote = a->seen.may_not_vote;
         state->configuration = *raft_configuration(a->core);
-        ACTOR_SEND(a->to.clients[i], state);
+        ACTOR_SEND(to, state);
     }
 }
 
@@ -588,7 +595,7 @@ static void state_changed(struct raft_actor *a)
             tell_identity(a);
         }
     }
-    tell_clients_state(a);
+    tell_state(a);
 }
 
 static void carry_out(struct raft_actor *a, uint64_t now_us)
@@ -754,6 +761,10 @@ static void handle(void *self, struct msg *m, uint64_t now_us)
         event.index = ((const struct raft_index *)m)->index;
         step(a, &event);
         break;
+    case RAFT_PROBE:
+        m->kind = LOG_PROBE;
+        actor_send_base(a->to.log, &m);
+        return;
     case RAFT_TICK:
         if (((const struct tick *)m)->generation == a->timer_generation) {
             a->armed_at_us = UINT64_MAX;

@@ -1,0 +1,402 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * main.c: holdfastd. Reads the configuration, takes the data directory, opens the stores and the
+ * listening sockets, builds the actors right to left, says READY, waits for a signal, and stops them
+ * left to right: the door closes first, what is under way is answered, the disks come last.
+ *
+ * The only place of the daemon that draws real randomness, and the only one that handles signals.
+ * A second SIGTERM or SIGINT ends the process at once: everything acknowledged is on disk.
+ */
+#include "config.h"
+#include "net/socket.h"
+#include "node/node.h"
+
+#include <argp.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#define PROBLEM_TEXT_MAX 1024
+#define DATA_DIR_MODE    0750
+
+const char *argp_program_version = "holdfastd " HOLDFAST_VERSION;
+const char *argp_program_bug_address = NULL;
+
+enum option_key { OPTION_CHECK_CONFIG = 256, OPTION_PRINT_CONFIG };
+
+static const struct argp_option options[] = {
+    {"config", 'c', "FILE", 0, "Configuration file (default: /etc/holdfast/holdfast.conf)", 0},
+    {"check-config", OPTION_CHECK_CONFIG, "FILE", 0, "Check FILE, say what is wrong, and exit", 0},
+    {"print-config", OPTION_PRINT_CONFIG, NULL, 0,
+     "Print the effective configuration with every default, and exit", 0},
+    {0},
+};
+
+static const char doc[] =
+    "Run a node of a holdfast cluster: a strongly consistent key-value store with etcd's v3 API.\v"
+    "Exit codes: 0 stopped in order, 1 failure, 64 usage, 65 data format, 66 identity of the data "
+    "directory, 73 data directory in use, 74 disk failed, 78 configuration.";
+
+struct arguments {
+    const char *config_path;
+    bool check_only, print_only;
+};
+
+static error_t parse_option(int key, char *value, struct argp_state *state)
+{
+    struct arguments *arguments = state->input;
+    switch (key) {
+    case 'c':
+        arguments->config_path = value;
+        return 0;
+    case OPTION_CHECK_CONFIG:
+        arguments->config_path = value;
+        arguments->check_only = true;
+        return 0;
+    case OPTION_PRINT_CONFIG:
+        arguments->print_only = true;
+        return 0;
+    case ARGP_KEY_ARG:
+        argp_error(state, "unexpected argument \"%s\"", value);
+        return EINVAL;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+/* ---- the data directory ---------------------------------------------------------------------------- */
+
+/*
+ * Make the directory if its parent exists, and hold DATA_DIR/holdfast.lock for the life of the
+ * process. A POSIX lock, because it says who holds it; the file is opened once and never closed.
+ */
+static enum exit_code take_data_dir(const char *data_dir)
+{
+    if (mkdir(data_dir, DATA_DIR_MODE) != 0 && errno != EEXIST) {
+        fprintf(stderr, "holdfastd: data_dir %s cannot be made: %s\n", data_dir, strerror(errno));
+        return EXIT_CODE_FAILURE;
+    }
+    char path[PATH_TEXT_MAX + 32];
+    (void)snprintf(path, sizeof(path), "%s/holdfast.lock", data_dir);
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
+    if (fd < 0) {
+        fprintf(stderr, "holdfastd: %s cannot be opened: %s\n", path, strerror(errno));
+        return EXIT_CODE_FAILURE;
+    }
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    if (fcntl(fd, F_SETLK, &lock) == 0) {
+        return EXIT_CODE_OK;
+    }
+    struct flock holder = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    if (fcntl(fd, F_GETLK, &holder) == 0 && holder.l_type != F_UNLCK) {
+        fprintf(stderr, "holdfastd: data directory %s is used by process %ld; stop it first\n",
+                data_dir, (long)holder.l_pid);
+    } else {
+        fprintf(stderr, "holdfastd: data directory %s is used by another process\n", data_dir);
+    }
+    (void)close(fd);
+    return EXIT_CODE_IN_USE;
+}
+
+static uint64_t draw_random(void)
+{
+    uint64_t value = 0;
+    while (value == 0) {
+        if (getrandom(&value, sizeof(value), 0) != (ssize_t)sizeof(value)) {
+            value = 0;
+        }
+    }
+    return value;
+}
+
+/* ---- actors ------------------------------------------------------------------------------------------ */
+
+struct daemon {
+    struct config config;
+    struct node_stores stores;
+    struct node_actors actors;
+    struct actor *logger;
+    struct credits *connections, *requests, *bytes;
+    int client_fd, peer_fd;
+    uint64_t boot_id;
+    struct peer_hello hello;
+    struct configuration configuration;
+};
+
+static void create_clients(struct daemon *d)
+{
+    d->actors.client_count = d->config.client_threads;
+    for (size_t i = 0; i < d->actors.client_count; i++) {
+        struct client_actor_settings settings = {
+            .client_index = i,
+            .config = d->config,
+            .connections = d->connections,
+            .requests = d->requests,
+            .bytes = d->bytes,
+            .actors = &d->actors,
+        };
+        settings.state.cluster_id = d->hello.cluster_id;
+        settings.state.member_id = d->hello.member_id;
+        d->actors.clients[i] = client_actor_create(&settings);
+    }
+}
+
+static void create_peers(struct daemon *d)
+{
+    for (size_t i = 0; i < d->config.member_count; i++) {
+        if (i == d->config.node_index) {
+            continue;
+        }
+        size_t peer_index = d->actors.peer_count++;
+        struct peer_actor_settings settings = {
+            .peer_index = peer_index,
+            .hello = d->hello,
+            .configuration = d->configuration,
+            .heartbeat_ms = d->config.raft.heartbeat_ms,
+            .election_timeout_ms = d->config.raft.election_timeout_ms,
+            .seed = draw_random(),
+            .actors = &d->actors,
+        };
+        memcpy(settings.name, d->config.members[i].name, sizeof(settings.name));
+        memcpy(settings.address, d->config.members[i].peer, sizeof(settings.address));
+        memcpy(d->actors.peer_names[peer_index], settings.name, sizeof(settings.name));
+        d->actors.peers[peer_index] = peer_actor_create(&settings);
+    }
+}
+
+static uint64_t watchdog_us(void)
+{
+    uint64_t interval_us = 0;
+    return sd_watchdog_enabled(0, &interval_us) > 0 ? interval_us : 0;
+}
+
+static void build(struct daemon *d)
+{
+    d->boot_id = draw_random();
+    node_hello(&d->config, &d->stores, d->boot_id, &d->hello);
+    if (d->stores.recovered.configuration_index <= d->stores.meta.applied_index) {
+        d->configuration = d->stores.recovered.configuration;
+    }
+    d->connections = credits_create(d->config.client_connections_max);
+    d->requests = credits_create(d->config.client_requests_in_flight_max);
+    d->bytes = credits_create(d->config.client_bytes_in_flight_max);
+
+    node_create_core(&d->config, &d->stores, draw_random(), d->boot_id, &d->actors);
+    create_peers(d);
+    create_clients(d);
+    d->actors.supervisor = supervisor_actor_create(watchdog_us(), &d->actors);
+    struct listener_actor_settings listener = {
+        .client_fd = d->client_fd,
+        .peer_fd = d->peer_fd,
+        .hello = d->hello,
+        .configuration = d->configuration,
+        .connections = d->connections,
+        .actors = &d->actors,
+    };
+    d->actors.listener = listener_actor_create(&listener);
+}
+
+static void start(struct daemon *d)
+{
+    struct node_actors *a = &d->actors;
+    actor_start(a->timer);
+    actor_start(a->flush);
+    actor_start(a->apply);
+    actor_start(a->log);
+    for (size_t i = 0; i < a->peer_count; i++) {
+        actor_start(a->peers[i]);
+    }
+    actor_start(a->supervisor);
+    actor_start(a->raft);
+    for (size_t i = 0; i < a->client_count; i++) {
+        actor_start(a->clients[i]);
+    }
+    actor_start(a->listener);
+}
+
+static void stop_and_join(struct actor *a)
+{
+    actor_stop(a);
+    actor_join(a);
+}
+
+/* Left to right, each only when whoever sends it work has stopped. */
+static void stop(struct daemon *d)
+{
+    struct node_actors *a = &d->actors;
+    stop_and_join(a->listener);
+    for (size_t i = 0; i < a->client_count; i++) {
+        actor_stop(a->clients[i]);
+    }
+    for (size_t i = 0; i < a->client_count; i++) {
+        actor_join(a->clients[i]);
+    }
+    stop_and_join(a->raft);
+    for (size_t i = 0; i < a->peer_count; i++) {
+        actor_stop(a->peers[i]);
+    }
+    for (size_t i = 0; i < a->peer_count; i++) {
+        actor_join(a->peers[i]);
+    }
+    stop_and_join(a->log);
+    stop_and_join(a->apply);
+    stop_and_join(a->flush);
+    stop_and_join(a->supervisor);
+    stop_and_join(a->timer);
+}
+
+static void destroy(struct daemon *d)
+{
+    struct node_actors *a = &d->actors;
+    actor_destroy(a->listener);
+    for (size_t i = 0; i < a->client_count; i++) {
+        actor_destroy(a->clients[i]);
+    }
+    actor_destroy(a->raft);
+    for (size_t i = 0; i < a->peer_count; i++) {
+        actor_destroy(a->peers[i]);
+    }
+    actor_destroy(a->log);
+    actor_destroy(a->apply);
+    actor_destroy(a->flush);
+    actor_destroy(a->supervisor);
+    actor_destroy(a->timer);
+    credits_destroy(d->connections);
+    credits_destroy(d->requests);
+    credits_destroy(d->bytes);
+}
+
+/* ---- signals ----------------------------------------------------------------------------------------- */
+
+static void leave_at_once(int number)
+{
+    UNUSED(number);
+    static const char text[] = "holdfastd: second signal, leaving at once\n";
+    ssize_t ignored = write(STDERR_FILENO, text, sizeof(text) - 1);
+    UNUSED(ignored);
+    _exit(EXIT_CODE_FAILURE);
+}
+
+static void block_signals(sigset_t *stopping)
+{
+    sigemptyset(stopping);
+    sigaddset(stopping, SIGTERM);
+    sigaddset(stopping, SIGINT);
+    (void)sigprocmask(SIG_BLOCK, stopping, NULL);
+    (void)signal(SIGPIPE, SIG_IGN);
+}
+
+static int wait_for_signal(const sigset_t *stopping)
+{
+    int number = 0;
+    while (sigwait(stopping, &number) != 0) {}
+    struct sigaction second = {.sa_handler = leave_at_once};
+    sigemptyset(&second.sa_mask);
+    (void)sigaction(SIGTERM, &second, NULL);
+    (void)sigaction(SIGINT, &second, NULL);
+    (void)sigprocmask(SIG_UNBLOCK, stopping, NULL);
+    return number;
+}
+
+/* ---- run --------------------------------------------------------------------------------------------- */
+
+static enum exit_code open_everything(struct daemon *d)
+{
+    char problem[PROBLEM_TEXT_MAX] = "";
+    enum exit_code code = take_data_dir(d->config.data_dir);
+    if (code != EXIT_CODE_OK) {
+        return code;
+    }
+    code = node_stores_open(&d->config, draw_random(), &d->stores, problem, sizeof(problem));
+    if (code != EXIT_CODE_OK) {
+        fprintf(stderr, "holdfastd: %s\n", problem);
+        return code;
+    }
+    if (d->stores.recovered.damaged) {
+        log_event(LOG_ERROR, "log damaged",
+                  "what=\"%s\" next=\"the node follows without voting until it has caught up\"",
+                  d->stores.recovered.damage_text);
+    }
+    if (socket_listen(d->config.listen_client, &d->client_fd, problem, sizeof(problem)) != OK ||
+        socket_listen(d->config.listen_peer, &d->peer_fd, problem, sizeof(problem)) != OK) {
+        fprintf(stderr, "holdfastd: %s\n", problem);
+        node_stores_close(&d->stores);
+        return EXIT_CODE_FAILURE;
+    }
+    return EXIT_CODE_OK;
+}
+
+static enum exit_code run(struct daemon *d)
+{
+    sigset_t stopping;
+    block_signals(&stopping);
+    enum exit_code code = open_everything(d);
+    if (code != EXIT_CODE_OK) {
+        return code;
+    }
+    d->logger = logger_actor_create();
+    actor_start(d->logger);
+    logger_install(d->logger);
+    log_event(LOG_NOTICE, "starting",
+              "version=" HOLDFAST_VERSION " cluster=%s node=%s member_id=%016" PRIx64
+              " boot=%" PRIu64 " client=%s peer=%s",
+              d->config.cluster, d->config.node, d->stores.identity.member_id,
+              d->stores.identity.boot_number, d->config.listen_client, d->config.listen_peer);
+    build(d);
+    start(d);
+    (void)sd_notify(0, "READY=1");
+
+    int number = wait_for_signal(&stopping);
+    (void)sd_notify(0, "STOPPING=1");
+    log_event(LOG_NOTICE, "stopping", "signal=%s", strsignal(number));
+    stop(d);
+    log_event(LOG_NOTICE, "stopped", "node=%s", d->config.node);
+    logger_uninstall();
+    stop_and_join(d->logger);
+    actor_destroy(d->logger);
+    destroy(d);
+    return EXIT_CODE_OK;
+}
+
+static void print_config(const struct config *config)
+{
+    struct buffer text = {0};
+    config_print(config, &text);
+    (void)fwrite(text.data, 1, text.size, stdout);
+    buffer_free(&text);
+}
+
+int main(int argc, char **argv)
+{
+    struct arguments arguments = {.config_path = "/etc/holdfast/holdfast.conf"};
+    static const struct argp argp = {options, parse_option, NULL, doc, NULL, NULL, NULL};
+    argp_err_exit_status = EXIT_CODE_USAGE;
+    if (argp_parse(&argp, argc, argv, 0, NULL, &arguments) != 0) {
+        return EXIT_CODE_USAGE;
+    }
+    static struct daemon daemon; /* large; its life is the process's */
+    char problem[PROBLEM_TEXT_MAX] = "";
+    enum err error = config_load(arguments.config_path, &daemon.config, problem, sizeof(problem));
+    if (error != OK) {
+        fprintf(stderr, "holdfastd: %s\n", problem);
+        return EXIT_CODE_CONFIG;
+    }
+    if (arguments.check_only) {
+        printf("%s: ok: node %s of %zu members of cluster %s\n", arguments.config_path,
+               daemon.config.node, daemon.config.member_count, daemon.config.cluster);
+        return EXIT_CODE_OK;
+    }
+    if (arguments.print_only) {
+        print_config(&daemon.config);
+        return EXIT_CODE_OK;
+    }
+    log_set_level(daemon.config.log_level);
+    return (int)run(&daemon);
+}
