@@ -322,7 +322,8 @@ struct probe {
 
 /* ---- to logger ---------------------------------------------------------------------------------- */
 
-enum logger_kind { LOGGER_LINE = 700 };
+enum logger_kind { LOGGER_LINE = 700, LOGGER_SINK };
+/* LOGGER_SINK comes from logger_install alone and is private to logger_actor.c. */
 
 /* any -> logger: one finished log line. */
 struct logger_line {

@@ -139,7 +139,7 @@ static void timer_handle(void *self, struct msg *m, uint64_t now_us)
         return;
     }
     }
-    ASSERT(!"a kind of message the timer knows");
+    assert_failed("ASSERT", "a kind of message the timer knows", __FILE__, __LINE__);
 }
 
 static void timer_expired(void *self, uint64_t now_us)
