@@ -77,6 +77,76 @@ $(OUT)/tests/%: $(OUT)/tests/%.o $(TEST_LIB_O) $(ROOM_LIBS)
 
 -include tests/sim/sim.mk
 
+UNIT_SOURCES   := $(patsubst tests/%.c,%,$(wildcard tests/unit/*/test_*.c tests/paper/test_*.c))
+STRESS_SOURCES := $(patsubst tests/%.c,%,$(wildcard tests/stress/test_*.c))
+# tests of rooms with threads in them, which ThreadSanitizer must see
+TSAN_SOURCES   := $(STRESS_SOURCES) $(patsubst tests/%.c,%,$(wildcard tests/unit/actor/test_*.c tests/unit/node/test_*.c))
+E2E_SCRIPTS    := $(wildcard tests/e2e/test_*.py)
+
+.PHONY: unit-programs deps demo test check asan tsan e2e lint format bench install uninstall
+unit-programs: $(addprefix $(OUT)/tests/,$(UNIT_SOURCES))
+stress-programs: $(addprefix $(OUT)/tests/,$(TSAN_SOURCES))
+
+deps:
+	@.ci/deps build test lint bench
+
+# The two commands of the README: they install what is missing and say so.
+demo:
+	@.ci/deps build
+	@$(MAKE) --no-print-directory -j2 all
+	@tests/e2e/demo
+
+test:
+	@.ci/deps build test
+	@$(MAKE) --no-print-directory check
+
+SIM_ITEM := $(if $(wildcard tests/sim/sim.c),"sim/fixed-and-fresh-seeds=$(MAKE) --no-print-directory sim")
+check:
+	$(MAKE) --no-print-directory -j2 all
+	$(MAKE) --no-print-directory -j2 MODE=asan unit-programs
+	$(MAKE) --no-print-directory -j2 MODE=tsan stress-programs
+	@tests/run $(foreach t,$(UNIT_SOURCES),"asan/$(t)=$(BUILD)/asan/tests/$(t)") \
+	    $(foreach t,$(TSAN_SOURCES),"tsan/$(t)=$(BUILD)/tsan/tests/$(t)") \
+	    $(SIM_ITEM) \
+	    $(foreach t,$(E2E_SCRIPTS),"$(patsubst tests/%.py,%,$(t))=/usr/bin/python3 $(t)")
+
+asan:
+	$(MAKE) --no-print-directory -j2 MODE=asan unit-programs
+	@tests/run $(foreach t,$(UNIT_SOURCES),"asan/$(t)=$(BUILD)/asan/tests/$(t)")
+
+tsan:
+	$(MAKE) --no-print-directory -j2 MODE=tsan stress-programs
+	@tests/run $(foreach t,$(TSAN_SOURCES),"tsan/$(t)=$(BUILD)/tsan/tests/$(t)")
+
+e2e: all
+	@tests/run $(foreach t,$(E2E_SCRIPTS),"$(patsubst tests/%.py,%,$(t))=/usr/bin/python3 $(t)")
+
+lint: all
+	@.ci/lint
+
+format:
+	clang-format -i $$(git ls-files 'src/*.[ch]' 'include/*.h' 'tests/*.[ch]')
+
+bench:
+	@.ci/deps bench
+	@$(MAKE) --no-print-directory -j2 all
+	@/usr/bin/python3 tests/bench/bench.py
+
+install: all
+	install -D -m 0755 $(OUT)/holdfastd $(DESTDIR)$(PREFIX)/bin/holdfastd
+	install -D -m 0755 $(OUT)/holdfastctl $(DESTDIR)$(PREFIX)/bin/holdfastctl
+	install -D -m 0644 systemd/holdfastd.service $(DESTDIR)$(PREFIX)/lib/systemd/system/holdfastd.service
+	install -D -m 0644 systemd/holdfastd@.service $(DESTDIR)$(PREFIX)/lib/systemd/system/holdfastd@.service
+	install -D -m 0644 systemd/holdfast.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/holdfast.conf
+	install -D -m 0644 etc/holdfast.conf $(DESTDIR)$(PREFIX)/share/doc/holdfast/holdfast.conf
+
+uninstall:
+	rm -f $(DESTDIR)$(PREFIX)/bin/holdfastd $(DESTDIR)$(PREFIX)/bin/holdfastctl \
+	    $(DESTDIR)$(PREFIX)/lib/systemd/system/holdfastd.service \
+	    $(DESTDIR)$(PREFIX)/lib/systemd/system/holdfastd@.service \
+	    $(DESTDIR)$(PREFIX)/lib/sysusers.d/holdfast.conf \
+	    $(DESTDIR)$(PREFIX)/share/doc/holdfast/holdfast.conf
+
 clean:
 	rm -rf $(BUILD)
 
