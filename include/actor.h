@@ -85,9 +85,10 @@ void actor_start(struct actor *a);
 void actor_send_base(struct actor *to, struct msg **m);
 #define ACTOR_SEND(to, m)                                                                          \
     do {                                                                                           \
+        struct actor *receiver_ = (to); /* first: it may be named by the message itself */         \
         struct msg *sent_ = &(m)->base;                                                            \
         (m) = NULL;                                                                                \
-        actor_send_base((to), &sent_);                                                             \
+        actor_send_base(receiver_, &sent_);                                                        \
     } while (0)
 
 /* ---- only from inside the actor's own handlers ------------------------------------------------- */
