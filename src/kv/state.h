@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * state.h: the state machine's private struct, seen by the files of this room only.
+ *
+ *   mvcc.c     create, destroy, apply an entry
+ *   range.c    sliced reads
+ *   seal.c     batches: sealing, flushed, sizes
+ *   hash.c     checksum of the logical state
+ *   history.c  a key's chain of revisions, jump pointers
+ *   merge.c    memory and disk as one ordered scan
+ *
+ * Invariants
+ *  1. Every change of an applied entry is in overlay.open and, encoded for the flusher, in `open`; or
+ *     both were sealed; or it is in kv.db.
+ *  2. sealed_number != 0 exactly if overlay.has_sealed.
+ *  3. open_entries > 0 exactly if applied_index is beyond what the last sealed batch carries.
+ */
+#ifndef HOLDFAST_KV_STATE_H
+#define HOLDFAST_KV_STATE_H
+
+#include "kv.h"
+#include "kv/overlay.h"
+
+/* A result that gRPC could not carry in one message is refused: etcd's own bound on sending. */
+#define RESULT_BYTES_MAX ((size_t)INT32_MAX)
+
+#define REVISION_MAX ((int64_t)((UINT64_C(1) << (63 - CHANGE_SUB_BITS)) - 1))
+
+struct kv {
+    struct kv_reader *reader;
+    struct kv_limits limits;
+    struct overlay overlay;
+
+    int64_t revision;
+    int64_t compact_revision;
+    uint64_t applied_index, applied_term;
+
+    struct kv_batch *open; /* NULL until an entry is applied after sealing */
+    uint64_t open_entries;
+    uint64_t open_since_us; /* when its first entry was applied */
+    uint64_t next_number;
+    uint64_t sealed_number;
+    size_t sealed_bytes; /* of the sealed batch's encoding, which flush holds */
+
+    struct buffer scan_key;      /* of merge.c: key of the disk row looked ahead at */
+    uint64_t history_disk_reads; /* rows of history fetched from disk, for figures and tests */
+};
+
+/* The keys a command or query speaks of, as etcd encodes them. */
+struct key_range {
+    struct view start;
+    struct view end; /* exclusive; not looked at when unbounded or single */
+    bool single;     /* just `start` */
+    bool unbounded;  /* to the last key */
+};
+struct key_range key_range_of(struct view key, struct view range_end);
+
+/* The key's newest state, from memory or disk. */
+struct newest {
+    struct overlay_node *node; /* NULL: not in memory */
+    struct kv_current
+        current; /* change 0: the key never existed; key valid until the next reader call */
+};
+MUST_USE enum err newest_of(struct kv *kv, struct view key, struct newest *out);
+
+#endif
