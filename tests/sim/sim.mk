@@ -11,3 +11,7 @@ SIM_PKGS := $(shell pkg-config --libs sqlite3 libxxhash 2>/dev/null)
 $(OUT)/tests/unit/sim/test_disk: $(OUT)/tests/unit/sim/test_disk.o $(OUT)/tests/sim/disk.o \
 		$(OUT)/tests/sim/disk_vfs.o $(OUT)/libbase.a
 	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS) -lcunit
+
+$(OUT)/tests/unit/sim/test_linearizable: $(OUT)/tests/unit/sim/test_linearizable.o \
+		$(OUT)/tests/sim/linearizable.o $(OUT)/libbase.a
+	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS) -lcunit
