@@ -272,8 +272,8 @@ static inline bool bench_checkpoint_past(struct bench_db *db, uint64_t limit_byt
         return true;
     }
     uint64_t start = bench_wall_ns();
-    int rc = sqlite3_wal_checkpoint_v2(db->handle, NULL, SQLITE_CHECKPOINT_PASSIVE, &frames,
-                                       &copied);
+    int rc =
+        sqlite3_wal_checkpoint_v2(db->handle, NULL, SQLITE_CHECKPOINT_PASSIVE, &frames, &copied);
     if (rc == SQLITE_BUSY) {
         return false;
     }

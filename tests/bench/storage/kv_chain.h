@@ -22,12 +22,12 @@
     "CREATE TABLE history(rev INTEGER PRIMARY KEY, key BLOB, value BLOB, create_rev INTEGER,"      \
     " version INTEGER, lease INTEGER, prev_rev INTEGER, jump_rev INTEGER);"
 
-#define KV_CURRENT_GET "SELECT mod, create_rev, version, jump_rev, depth FROM current WHERE key=?"
-#define KV_CURRENT_PUT "INSERT OR REPLACE INTO current VALUES(?,?,?,?,0,?,?)"
-#define KV_HISTORY_PUT "INSERT INTO history VALUES(?,?,?,?,?,0,?,?)"
-#define KV_HISTORY_JUMP "SELECT jump_rev FROM history WHERE rev=?"
+#define KV_CURRENT_GET        "SELECT mod, create_rev, version, jump_rev, depth FROM current WHERE key=?"
+#define KV_CURRENT_PUT        "INSERT OR REPLACE INTO current VALUES(?,?,?,?,0,?,?)"
+#define KV_HISTORY_PUT        "INSERT INTO history VALUES(?,?,?,?,?,0,?,?)"
+#define KV_HISTORY_JUMP       "SELECT jump_rev FROM history WHERE rev=?"
 #define KV_HISTORY_SUPERSEDED "SELECT prev_rev FROM history WHERE rev>? AND rev<=? AND prev_rev>0"
-#define KV_HISTORY_DELETE "DELETE FROM history WHERE rev=?"
+#define KV_HISTORY_DELETE     "DELETE FROM history WHERE rev=?"
 
 /* The newest revision of one key. mod == 0: the key has none. */
 struct kv_meta {

@@ -362,9 +362,8 @@ static void bed_report(struct bed *b, const char *name, size_t rounds)
            b->group_count, name, bench_median(b->rate, rounds), bench_median(b->cpu_us, rounds),
            bench_median(b->p50_us, rounds), bench_median(b->p99_us, rounds),
            bench_median(b->p999_us, rounds), bench_median(b->worst_us, rounds),
-           bench_median(b->per_commit, rounds),
-           (double)(wal_frames * WAL_FRAME_BYTES) / (1 << 20), checkpoints,
-           checkpoints == 0 ? 0.0 : (double)checkpoint_ns / 1e6 / (double)checkpoints);
+           bench_median(b->per_commit, rounds), (double)(wal_frames * WAL_FRAME_BYTES) / (1 << 20),
+           checkpoints, checkpoints == 0 ? 0.0 : (double)checkpoint_ns / 1e6 / (double)checkpoints);
 }
 
 static void compare_groups(uint64_t outstanding, uint64_t length_ms, uint64_t rounds)
