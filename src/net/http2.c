@@ -121,8 +121,6 @@ static void stream_drop_output(struct http2_stream *s)
     }
     s->last = NULL;
     s->queued_bytes = 0;
-    mem_free(s->trailer_message);
-    s->trailer_message = NULL;
 }
 
 static void stream_destroy(struct http2_stream *s)
@@ -132,6 +130,7 @@ static void stream_destroy(struct http2_stream *s)
         h->shared->callbacks->closed(h->context, s);
     }
     stream_drop_output(s);
+    mem_free(s->trailer_message);
     if (h->reading == s) {
         h->reading = NULL;
     }
@@ -518,7 +517,7 @@ void http2_consume(struct http2_stream *s, size_t size)
 void http2_reset(struct http2_stream *s, uint32_t code)
 {
     s->responded = s->finished = true;
-    stream_drop_output(s);
+    stream_drop_output(s); /* the trailers' text stays: a queued frame may point to it */
     (void)nghttp2_submit_rst_stream(s->connection->session, NGHTTP2_FLAG_NONE, s->id, code);
 }
 

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * rpc_error.c: see rpc_error.h. Codes are gRPC's numbers; api stands on base alone and does not
+ * include net for them.
+ */
+#include "rpc_error.h"
+
+enum {
+    CODE_UNKNOWN = 2,
+    CODE_INVALID = 3,
+    CODE_DEADLINE = 4,
+    CODE_NOT_FOUND = 5,
+    CODE_EXHAUSTED = 8,
+    CODE_RANGE = 11,
+    CODE_UNIMPLEMENTED = 12,
+    CODE_INTERNAL = 13,
+    CODE_UNAVAILABLE = 14,
+    CODE_DATA_LOSS = 15
+};
+
+const struct rpc_error rpc_error_deadline = {CODE_DEADLINE, "context deadline exceeded"};
+const struct rpc_error rpc_error_unmarshal = {
+    CODE_INTERNAL, "grpc: error unmarshalling request: malformed protobuf"};
+const struct rpc_error rpc_error_no_message = {CODE_INTERNAL, "EOF"};
+const struct rpc_error rpc_error_unknown_health_service = {CODE_NOT_FOUND, "unknown service"};
+
+struct rpc_error rpc_error_of(enum err error)
+{
+    switch (error) {
+    case OK:
+        return (struct rpc_error){0, ""};
+    case ERR_MALFORMED:
+    case ERR_TRUNCATED:
+        return rpc_error_unmarshal;
+    case ERR_TOO_LARGE:
+        return (struct rpc_error){CODE_INVALID, "etcdserver: request is too large"};
+    case ERR_NO_LEADER:
+        return (struct rpc_error){CODE_UNAVAILABLE, "etcdserver: no leader"};
+    /* Raft refuses with NOT_LEADER what reached a member that leads no more: for the client that is
+     * the same as a change of leader (etcd's own "not leader" belongs to MoveLeader alone). */
+    case ERR_NOT_LEADER:
+    case ERR_LEADER_CHANGED:
+        return (struct rpc_error){CODE_UNAVAILABLE, "etcdserver: leader changed"};
+    case ERR_TIMEOUT:
+        return (struct rpc_error){CODE_UNAVAILABLE, "etcdserver: request timed out"};
+    /* etcd defines 8 and lets 2 slip out; the definition tells a client that trying later helps */
+    case ERR_OVERLOAD:
+        return (struct rpc_error){CODE_EXHAUSTED, "etcdserver: too many requests"};
+    case ERR_STOPPED:
+        return (struct rpc_error){CODE_UNAVAILABLE, "etcdserver: server stopped"};
+    case ERR_UNIMPLEMENTED:
+        return (struct rpc_error){CODE_UNIMPLEMENTED, "holdfast: not built yet"};
+    case ERR_COMPACTED:
+        return (struct rpc_error){CODE_RANGE,
+                                  "etcdserver: mvcc: required revision has been compacted"};
+    case ERR_FUTURE_REVISION:
+        return (struct rpc_error){CODE_RANGE,
+                                  "etcdserver: mvcc: required revision is a future revision"};
+    case ERR_KEY_EMPTY:
+        return (struct rpc_error){CODE_INVALID, "etcdserver: key is not provided"};
+    case ERR_KEY_NOT_FOUND:
+        return (struct rpc_error){CODE_INVALID, "etcdserver: key not found"};
+    case ERR_VALUE_PROVIDED:
+        return (struct rpc_error){CODE_INVALID, "etcdserver: value is provided"};
+    case ERR_LEASE_PROVIDED:
+        return (struct rpc_error){CODE_INVALID, "etcdserver: lease is provided"};
+    case ERR_LEASE_NOT_FOUND:
+        return (struct rpc_error){CODE_NOT_FOUND, "etcdserver: requested lease not found"};
+    case ERR_INVALID_SORT:
+        return (struct rpc_error){CODE_INVALID, "etcdserver: invalid sort option"};
+    case ERR_TOO_MANY_OPS:
+        return (struct rpc_error){CODE_INVALID, "etcdserver: too many operations in txn request"};
+    case ERR_NO_SPACE_LEFT:
+        return (struct rpc_error){CODE_EXHAUSTED, "etcdserver: mvcc: database space exceeded"};
+    case ERR_CORRUPT:
+        return (struct rpc_error){CODE_DATA_LOSS, "etcdserver: corrupt cluster"};
+    case ERR_INVALID:
+    case ERR_NOT_FOUND:
+    case ERR_CHECKSUM:
+    case ERR_NEWER_FORMAT:
+    case ERR_IO:
+    case ERR_DISK_FULL:
+    case ERR_BUSY_FILE:
+    case ERR_IN_USE:
+    case ERR_FOREIGN_WRITE:
+    case ERR_CONFIG:
+    case ERR_ADDRESS:
+    case ERR_CLOSED:
+    case ERR_PROTOCOL:
+    case ERR_VERSION:
+    case ERR_CLUSTER_MISMATCH:
+    case ERR_UNKNOWN_MEMBER:
+    case ERR_IDENTITY:
+    case ERR_COUNT:
+        break;
+    }
+    return (struct rpc_error){CODE_UNKNOWN, err_text(error)};
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * rpc_error.h: from our errors to what an etcd client is told: a gRPC code and etcd's exact text.
+ * Clients compare the texts, so they are part of the interface.
+ */
+#ifndef HOLDFAST_API_RPC_ERROR_H
+#define HOLDFAST_API_RPC_ERROR_H
+
+#include "base.h"
+
+struct rpc_error {
+    uint8_t code; /* of gRPC; net/grpc.h names them */
+    const char *text;
+};
+
+/* The answer for an error; for OK {0, ""}. What etcd has no text for goes out as UNKNOWN with ours. */
+struct rpc_error rpc_error_of(enum err error);
+
+/* The client's own deadline has passed. */
+extern const struct rpc_error rpc_error_deadline;
+/* Protobuf that cannot be read. */
+extern const struct rpc_error rpc_error_unmarshal;
+/* A unary call that ended without a message. */
+extern const struct rpc_error rpc_error_no_message;
+/* grpc.health.v1 was asked for a service we do not have. */
+extern const struct rpc_error rpc_error_unknown_health_service;
+
+#endif

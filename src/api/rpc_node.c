@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * rpc_node.c: see rpc_node.h.
+ */
+#include "rpc_node.h"
+
+#include "health.pb-c.h"
+#include "rpc.pb-c.h"
+#include "version.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* protobuf-c's memory is ours, so that exhaustion is fatal here as everywhere */
+static void *take(void *context, size_t size)
+{
+    UNUSED(context);
+    return mem_alloc(size);
+}
+
+static void give_back(void *context, void *pointer)
+{
+    UNUSED(context);
+    mem_free(pointer);
+}
+
+static ProtobufCAllocator allocator = {.alloc = take, .free = give_back, .allocator_data = NULL};
+
+/* ---- requests ------------------------------------------------------------------------------------- */
+
+enum err rpc_status_decode(struct view in)
+{
+    Etcdserverpb__StatusRequest *request =
+        etcdserverpb__status_request__unpack(&allocator, in.size, in.data);
+    if (request == NULL) {
+        return ERR_MALFORMED;
+    }
+    etcdserverpb__status_request__free_unpacked(request, &allocator);
+    return OK;
+}
+
+enum err rpc_member_list_decode(struct view in, bool *linearizable)
+{
+    Etcdserverpb__MemberListRequest *request =
+        etcdserverpb__member_list_request__unpack(&allocator, in.size, in.data);
+    if (request == NULL) {
+        return ERR_MALFORMED;
+    }
+    *linearizable = request->linearizable != 0;
+    etcdserverpb__member_list_request__free_unpacked(request, &allocator);
+    return OK;
+}
+
+enum err rpc_health_decode(struct view in, bool *known)
+{
+    Grpc__Health__V1__HealthCheckRequest *request =
+        grpc__health__v1__health_check_request__unpack(&allocator, in.size, in.data);
+    if (request == NULL) {
+        return ERR_MALFORMED;
+    }
+    *known = request->service[0] == 0;
+    grpc__health__v1__health_check_request__free_unpacked(request, &allocator);
+    return OK;
+}
+
+/* ---- responses ------------------------------------------------------------------------------------ */
+
+static Etcdserverpb__ResponseHeader header_of(const struct response_header *header)
+{
+    Etcdserverpb__ResponseHeader out = ETCDSERVERPB__RESPONSE_HEADER__INIT;
+    out.cluster_id = header->cluster_id;
+    out.member_id = header->member_id;
+    out.revision = header->revision;
+    out.raft_term = header->raft_term;
+    return out;
+}
+
+static uint8_t *pack(const ProtobufCMessage *message, size_t room, size_t *size)
+{
+    *size = protobuf_c_message_get_packed_size(message);
+    uint8_t *out = mem_alloc(room + *size);
+    (void)protobuf_c_message_pack(message, out + room);
+    return out;
+}
+
+uint8_t *rpc_status_encode(const struct response_header *header, const struct status_facts *facts,
+                           size_t room, size_t *size)
+{
+    /* protobuf-c wants char *, but only reads */
+    char server[] = API_VERSION_SERVER;
+    char storage[] = API_VERSION_STORAGE;
+    char no_leader[] = "etcdserver: no leader";
+    char *errors[1] = {no_leader};
+
+    Etcdserverpb__ResponseHeader head = header_of(header);
+    Etcdserverpb__DowngradeInfo downgrade;
+    Etcdserverpb__StatusResponse response;
+    etcdserverpb__downgrade_info__init(&downgrade);
+    etcdserverpb__status_response__init(&response);
+    response.header = &head;
+    response.version = server;
+    response.dbsize = (int64_t)facts->db_file_bytes;
+    response.leader = facts->leader;
+    response.raftindex = facts->commit_index;
+    response.raftterm = facts->term;
+    response.raftappliedindex = facts->applied_index;
+    if (facts->leader == 0) {
+        response.n_errors = 1;
+        response.errors = errors;
+    }
+    response.dbsizeinuse = (int64_t)facts->db_used_bytes;
+    response.islearner = facts->is_learner;
+    response.storageversion = storage;
+    response.dbsizequota = API_QUOTA_BYTES;
+    response.downgradeinfo = &downgrade;
+    return pack(&response.base, room, size);
+}
+
+uint8_t *rpc_member_list_encode(const struct response_header *header,
+                                const struct configuration *configuration, size_t room,
+                                size_t *size)
+{
+    enum { URL_SIZE = MEMBER_ADDRESS_MAX + sizeof "http://" };
+    struct {
+        char name[MEMBER_NAME_MAX + 1];
+        char peer[URL_SIZE], client[URL_SIZE];
+        char *peers[1], *clients[1];
+    } texts[MEMBERS_MAX];
+    Etcdserverpb__Member members[MEMBERS_MAX];
+    Etcdserverpb__Member *sorted[MEMBERS_MAX];
+
+    ASSERT(configuration->count <= MEMBERS_MAX);
+    for (size_t i = 0; i < configuration->count; i++) {
+        const struct member *from = &configuration->members[i];
+        memcpy(texts[i].name, from->name, sizeof texts[i].name);
+        (void)snprintf(texts[i].peer, URL_SIZE, "http://%s", from->peer);
+        (void)snprintf(texts[i].client, URL_SIZE, "http://%s", from->client);
+        texts[i].peers[0] = texts[i].peer;
+        texts[i].clients[0] = texts[i].client;
+
+        etcdserverpb__member__init(&members[i]);
+        members[i].id = from->id;
+        members[i].name = texts[i].name;
+        if (from->peer[0] != 0) {
+            members[i].n_peerurls = 1;
+            members[i].peerurls = texts[i].peers;
+        }
+        if (from->client[0] != 0) {
+            members[i].n_clienturls = 1;
+            members[i].clienturls = texts[i].clients;
+        }
+        members[i].islearner = !from->voter_incoming && !from->voter_outgoing;
+
+        size_t place = i; /* a handful of members: insertion keeps them in order of id */
+        while (place > 0 && sorted[place - 1]->id > members[i].id) {
+            sorted[place] = sorted[place - 1];
+            place--;
+        }
+        sorted[place] = &members[i];
+    }
+    Etcdserverpb__ResponseHeader head = header_of(header);
+    Etcdserverpb__MemberListResponse response = ETCDSERVERPB__MEMBER_LIST_RESPONSE__INIT;
+    response.header = &head;
+    response.n_members = configuration->count;
+    response.members = sorted;
+    return pack(&response.base, room, size);
+}
+
+void rpc_health_write(enum health health, uint8_t out[RPC_HEALTH_BYTES])
+{
+    ASSERT(health != HEALTH_UNKNOWN); /* zero would have to be left out */
+    out[0] = 1 << 3;
+    out[1] = (uint8_t)health;
+}
