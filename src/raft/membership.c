@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * membership.c: who belongs to the cluster. In: CONFIG entries as they are appended and truncated.
+ * Out: the configuration in force, quorums over it, its encoding. Raft §6, Thesis §4.
+ *
+ * A configuration takes effect when its entry is appended, not when it is committed (Raft §6: "a
+ * server always uses the latest configuration in its log, regardless of whether the entry is
+ * committed"); the duty that comes with this is to go back when the entry is truncated (trap 38), so
+ * uncommitted configurations are kept as a stack.
+ *
+ * Not here yet: proposing a change of members. The format and the quorums know joint consensus and
+ * learners already.
+ *
+ * Invariants
+ *  1. The stack is never empty; its indexes ascend; its bottom cannot be rolled back.
+ *  2. A quorum is a majority of the incoming and of the outgoing voters; nobody else counts.
+ */
+#include "raft_internal.h"
+
+/* ---- configurations as values ----------------------------------------------------------------------- */
+
+int configuration_find(const struct configuration *c, uint64_t id)
+{
+    for (size_t i = 0; i < c->count; i++) {
+        if (c->members[i].id == id) {
+            return (int)i;
+        }
+    }
+    return -1;
+}
+
+int configuration_find_name(const struct configuration *c, const char *name)
+{
+    for (size_t i = 0; i < c->count; i++) {
+        if (strcmp(c->members[i].name, name) == 0) {
+            return (int)i;
+        }
+    }
+    return -1;
+}
+
+bool configuration_is_voter(const struct configuration *c, uint64_t id)
+{
+    int at = configuration_find(c, id);
+    return at >= 0 && (c->members[at].voter_incoming || c->members[at].voter_outgoing);
+}
+
+static bool in_half(const struct member *m, bool incoming)
+{
+    return incoming ? m->voter_incoming : m->voter_outgoing;
+}
+
+static bool half_has_quorum(const struct configuration *c, bool incoming,
+                            bool (*yes)(void *context, uint64_t id), void *context)
+{
+    size_t voters = 0;
+    size_t agreeing = 0;
+    for (size_t i = 0; i < c->count; i++) {
+        if (in_half(&c->members[i], incoming)) {
+            voters++;
+            agreeing += yes(context, c->members[i].id) ? 1 : 0;
+        }
+    }
+    /* With no voters 0 > 0 is false, as it must be. */
+    return agreeing > voters / 2;
+}
+
+bool configuration_has_quorum(const struct configuration *c,
+                              bool (*yes)(void *context, uint64_t id), void *context)
+{
+    return half_has_quorum(c, true, yes, context) && half_has_quorum(c, false, yes, context);
+}
+
+static uint64_t half_quorum_value(const struct configuration *c, bool incoming,
+                                  uint64_t (*value_of)(void *context, uint64_t id), void *context)
+{
+    uint64_t values[MEMBERS_MAX]; /* descending */
+    size_t count = 0;
+    for (size_t i = 0; i < c->count; i++) {
+        if (!in_half(&c->members[i], incoming)) {
+            continue;
+        }
+        uint64_t value = value_of(context, c->members[i].id);
+        size_t at = count++;
+        while (at > 0 && values[at - 1] < value) {
+            values[at] = values[at - 1];
+            at--;
+        }
+        values[at] = value;
+    }
+    return count == 0 ? 0 : values[count / 2];
+}
+
+uint64_t configuration_quorum_value(const struct configuration *c,
+                                    uint64_t (*value_of)(void *context, uint64_t id), void *context)
+{
+    return raft_min(half_quorum_value(c, true, value_of, context),
+                    half_quorum_value(c, false, value_of, context));
+}
+
+/* ---- encoding: format, cluster id, count, then per member id, flags and three texts ------------------- */
+
+enum { MEMBER_FLAG_INCOMING = 1, MEMBER_FLAG_OUTGOING = 2 };
+
+void configuration_encode(const struct configuration *c, struct buffer *out)
+{
+    ASSERT(c->count <= MEMBERS_MAX);
+    buffer_u8(out, CONFIGURATION_FORMAT);
+    buffer_u64(out, c->cluster_id);
+    buffer_u8(out, (uint8_t)c->count);
+    for (size_t i = 0; i < c->count; i++) {
+        const struct member *m = &c->members[i];
+        unsigned flags = (m->voter_incoming ? MEMBER_FLAG_INCOMING : 0U) |
+                         (m->voter_outgoing ? MEMBER_FLAG_OUTGOING : 0U);
+        buffer_u64(out, m->id);
+        buffer_u8(out, (uint8_t)flags);
+        buffer_view(out, view_of_text(m->name));
+        buffer_view(out, view_of_text(m->peer));
+        buffer_view(out, view_of_text(m->client));
+    }
+}
+
+/* A text of at most size_max octets without a zero octet into a zeroed array one larger. */
+static bool read_text(struct reader *in, char *out, size_t size_max)
+{
+    struct view text = reader_view(in);
+    if (in->failed || text.size > size_max) {
+        return false;
+    }
+    if (text.size > 0 && memchr(text.data, 0, text.size) != NULL) {
+        return false;
+    }
+    if (text.size > 0) {
+        memcpy(out, text.data, text.size);
+    }
+    out[text.size] = 0;
+    return true;
+}
+
+static enum err decode_member(struct reader *in, struct configuration *c)
+{
+    struct member m = {.id = reader_u64(in)};
+    uint8_t flags = reader_u8(in);
+    bool texts = read_text(in, m.name, MEMBER_NAME_MAX) &&
+                 read_text(in, m.peer, MEMBER_ADDRESS_MAX) &&
+                 read_text(in, m.client, MEMBER_ADDRESS_MAX);
+    if (in->failed) {
+        return ERR_TRUNCATED;
+    }
+    if (!texts || m.id == 0 || m.name[0] == 0) {
+        return ERR_MALFORMED;
+    }
+    if ((flags & ~(MEMBER_FLAG_INCOMING | MEMBER_FLAG_OUTGOING)) != 0) {
+        return ERR_MALFORMED;
+    }
+    if (configuration_find(c, m.id) >= 0 || configuration_find_name(c, m.name) >= 0) {
+        return ERR_MALFORMED;
+    }
+    m.voter_incoming = (flags & MEMBER_FLAG_INCOMING) != 0;
+    m.voter_outgoing = (flags & MEMBER_FLAG_OUTGOING) != 0;
+    c->members[c->count++] = m;
+    return OK;
+}
+
+enum err configuration_decode(struct view in, struct configuration *out)
+{
+    enum err error = OK;
+    struct configuration *c = mem_zalloc(sizeof(*c));
+    struct reader reader = {.data = in.data, .size = in.size};
+    uint8_t format = reader_u8(&reader);
+    c->cluster_id = reader_u64(&reader);
+    size_t count = reader_u8(&reader);
+    if (format > CONFIGURATION_FORMAT) {
+        error = ERR_NEWER_FORMAT;
+        goto out;
+    }
+    if (reader.failed) {
+        error = ERR_TRUNCATED;
+        goto out;
+    }
+    if (format == 0 || count > MEMBERS_MAX) {
+        error = ERR_MALFORMED;
+        goto out;
+    }
+    for (size_t i = 0; i < count; i++) {
+        error = decode_member(&reader, c);
+        if (error != OK) {
+            goto out;
+        }
+    }
+    if (reader.size != 0) {
+        error = ERR_MALFORMED;
+        goto out;
+    }
+    *out = *c;
+out:
+    mem_free(c);
+    return error;
+}
+
+/* ---- the stack ------------------------------------------------------------------------------------------ */
+
+static void push(struct raft *r, uint64_t index, const struct configuration *c)
+{
+    ARRAY_RESERVE(r->configurations, r->configuration_capacity, r->configuration_count + 1);
+    r->configurations[r->configuration_count++] =
+        (struct configuration_at){.index = index, .configuration = mem_dup(c, sizeof(*c))};
+}
+
+/* The boot record may name a configuration that lies in the tail: then it comes from the tail's
+ * entry, so that truncating that entry goes back to not knowing any. */
+void membership_init(struct raft *r, const struct raft_boot *boot)
+{
+    struct configuration *none = mem_zalloc(sizeof(*none));
+    bool in_tail = boot->tail != NULL && boot->configuration_index >= boot->tail->first_index;
+    bool known = boot->configuration != NULL && boot->configuration->count > 0;
+    if (known && !in_tail) {
+        push(r, boot->configuration_index, boot->configuration);
+    } else {
+        push(r, 0, none);
+    }
+    for (size_t i = 0; boot->tail != NULL && i < boot->tail->count; i++) {
+        const struct entry *e = &boot->tail->items[i];
+        if (e->type == ENTRY_CONFIG) {
+            enum err error = configuration_decode(e->data, none);
+            ASSERT(error == OK); /* it was decoded before it was appended */
+            push(r, e->index, none);
+        }
+    }
+    mem_free(none);
+}
+
+void membership_release(struct raft *r)
+{
+    for (size_t i = 0; i < r->configuration_count; i++) {
+        mem_free(r->configurations[i].configuration);
+    }
+    mem_free(r->configurations);
+    r->configurations = NULL;
+    r->configuration_count = 0;
+    r->configuration_capacity = 0;
+}
+
+const struct configuration *membership_current(const struct raft *r)
+{
+    return r->configurations[r->configuration_count - 1].configuration;
+}
+
+uint64_t membership_current_index(const struct raft *r)
+{
+    return r->configurations[r->configuration_count - 1].index;
+}
+
+void membership_append(struct raft *r, uint64_t index, const struct configuration *c)
+{
+    ASSERT(index > membership_current_index(r));
+    push(r, index, c);
+    replication_configuration_changed(r);
+}
+
+void membership_truncate(struct raft *r, uint64_t from)
+{
+    bool changed = false;
+    while (r->configuration_count > 1 && membership_current_index(r) >= from) {
+        mem_free(r->configurations[--r->configuration_count].configuration);
+        changed = true;
+    }
+    if (changed) {
+        replication_configuration_changed(r);
+    }
+}
+
+void membership_commit(struct raft *r)
+{
+    size_t settled = 0;
+    while (settled + 1 < r->configuration_count &&
+           r->configurations[settled + 1].index <= r->commit_index) {
+        mem_free(r->configurations[settled].configuration);
+        settled++;
+    }
+    if (settled > 0) {
+        r->configuration_count -= settled;
+        memmove(r->configurations, r->configurations + settled,
+                r->configuration_count * sizeof(*r->configurations));
+    }
+}
+
+/*
+ * The first entry of a cluster's log: no election precedes it, because only one node ever writes it
+ * (design: all listed members said they were empty). Term 1 leaves room for no earlier leader.
+ */
+void membership_bootstrap(struct raft *r, const struct configuration *c)
+{
+    ASSERT(r->log.last_index == 0);
+    ASSERT(c->count > 0);
+    ASSERT(c->cluster_id != 0);
+    if (r->current_term == 0) {
+        r->current_term = 1;
+        r->hard_state_dirty = true;
+    }
+    struct buffer data = {0};
+    configuration_encode(c, &data);
+    struct entry e = {
+        .index = 1, .term = 1, .type = ENTRY_CONFIG, .data = view_of(data.data, data.size)};
+    raft_log_append(&r->log, &e);
+    buffer_free(&data);
+    membership_append(r, 1, c);
+    /* Nobody else can lead this cluster: no reason to wait for a timeout. */
+    r->election_deadline_us = r->now_us;
+}
+
+const struct configuration *raft_configuration(const struct raft *r)
+{
+    return membership_current(r);
+}
