@@ -42,7 +42,7 @@ static void on_socket(void *context, ares_socket_t fd, int readable, int writabl
     if (!readable && !writable) {
         if (known) {
             r->sockets[at] = r->sockets[--r->socket_count];
-            r->settings.watch(r->settings.context, fd, false, false);
+            r->settings.watch(r->settings.context, fd, false, false, false);
         }
         return;
     }
@@ -52,7 +52,7 @@ static void on_socket(void *context, ares_socket_t fd, int readable, int writabl
         }
         r->sockets[r->socket_count++] = fd;
     }
-    r->settings.watch(r->settings.context, fd, readable != 0, writable != 0);
+    r->settings.watch(r->settings.context, fd, !known, readable != 0, writable != 0);
 }
 
 static bool take_address(const struct ares_addrinfo_node *node, uint16_t port,
@@ -113,7 +113,7 @@ static void close_channel(struct resolver *r)
         ares_destroy(channel); /* forgets its sockets through on_socket */
     }
     while (r->socket_count > 0) {
-        r->settings.watch(r->settings.context, r->sockets[--r->socket_count], false, false);
+        r->settings.watch(r->settings.context, r->sockets[--r->socket_count], false, false, false);
     }
 }
 

@@ -24,8 +24,9 @@
 #define RESOLVE_ADDRESSES_MAX 16
 #define RESOLVE_SOCKETS_MAX   16
 
-/* What to wait for on a descriptor; neither: forget it, it is about to be closed. */
-typedef void resolve_watch_fn(void *context, int fd, bool readable, bool writable);
+/* What to wait for on a descriptor; neither: forget it, it is about to be closed. `fresh`: it was not
+ * watched before. */
+typedef void resolve_watch_fn(void *context, int fd, bool fresh, bool readable, bool writable);
 
 struct resolve_settings {
     resolve_watch_fn *watch;

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * peer.h: the peer actor's private state, shared by its three files: peer_outbound.c (the connection
+ * we dialled, on which we send), peer_inbound.c (the one the peer dialled, on which we receive) and
+ * peer_actor.c (messages, timers, what is known of the peer). Nobody else includes it.
+ *
+ *   our side     WAITING -> RESOLVING -> CONNECTING -> GREETING -> UP, from each back to WAITING
+ *   their side   a socket from the listener replaces the one before
+ *
+ * Deliberately not here: next_index, match_index and retransmission. The core knows what it has to
+ * repeat; a peer actor owns sockets, not opinions. A message that cannot be sent now is dropped and
+ * counted, as a network would.
+ *
+ * Invariants
+ *  1. The name is resolved again at every dial; its addresses are tried in turn.
+ *  2. Unsent octets never exceed PEER_UNSENT_BYTES_MAX + one frame; a peer that takes nothing for
+ *     stall_us is disconnected. So a dead or blocked peer costs bounded memory.
+ *  3. Input per look at a socket is bounded by PEER_READS_PER_READY reads.
+ *  4. Only messages of the newest known start of the peer are passed on: when a handshake of either
+ *     direction shows a newer start, the connection of an older one is closed; an older start is
+ *     refused (design §4). A message's `from` is the member id of its connection's hello.
+ *  5. Between two attempts to dial lie at least PEER_BACKOFF_MIN_US / 2 and, names and time-outs
+ *     apart, at most one election timeout.
+ *  6. A reason for being unconnected is logged when it changes, not at each attempt.
+ *  7. RAFT_PEER_UP says that what raft sends can arrive: it is sent only while our side is UP, when
+ *     it came up or when a handshake of either direction had news. Each loss after it sends
+ *     RAFT_PEER_DOWN.
+ */
+#ifndef HOLDFAST_NODE_PEER_H
+#define HOLDFAST_NODE_PEER_H
+
+#include "node.h"
+
+#include "../net/peer_handshake.h"
+#include "../net/peer_wire.h"
+#include "../net/resolve.h"
+#include "../net/socket.h"
+
+#define PEER_US_PER_MS UINT64_C(1000)
+
+#define PEER_BACKOFF_MIN_US      (50 * PEER_US_PER_MS)
+#define PEER_DIAL_TIMEOUT_MIN_MS 1000 /* one address, and the greeting behind it */
+#define PEER_STALL_TIMEOUTS      4    /* election timeouts without taking an octet */
+#define PEER_STALL_MIN_MS        1000
+#define PEER_UNSENT_BYTES_MAX    (4 * PEER_FRAME_BYTES_MAX)
+
+enum outbound_state {
+    OUT_WAITING,
+    OUT_RESOLVING,
+    OUT_CONNECTING,
+    OUT_GREETING,
+    OUT_UP,
+    OUT_STOPPED,
+};
+#define OUT_STATES (OUT_STOPPED + 1)
+
+/* The connection we dialled. fd is -1 but in CONNECTING, GREETING and UP. */
+struct outbound {
+    enum outbound_state state;
+    int fd;
+    uint64_t deadline_us; /* WAITING: dial; else: give the attempt up; UP: none */
+    uint64_t backoff_us;
+    uint64_t up_since_us;
+    struct resolver *resolver;
+    struct resolve_answer found;
+    size_t found_next; /* the first address not yet tried */
+    struct peer_decoder decoder;
+    struct buffer unsent; /* from unsent_start on */
+    size_t unsent_start;
+    bool blocked;                /* the socket takes no more; watched for writing */
+    uint64_t stall_deadline_us;  /* while blocked */
+    struct peer_hello announced; /* our own hello as last sent on this connection */
+    struct peer_hello hello;     /* theirs; member_id 0 before WELCOME */
+    /* The connection before broke soon after it came up: believe this one only after a while, so
+     * that a peer that welcomes and then refuses us is not told about at each attempt. */
+    bool flapping;
+    uint64_t told; /* hash of the reason last logged; 0: none since it last worked */
+};
+
+/* The connection the peer dialled. */
+struct inbound {
+    int fd; /* -1: none */
+    struct peer_decoder decoder;
+    struct peer_hello hello;
+    bool proven; /* a valid message came */
+    uint64_t told;
+};
+
+struct peer {
+    struct peer_actor_settings settings;
+    struct actor *raft;
+    struct peer_hello own;
+    struct configuration configuration;
+    uint64_t random;
+    uint64_t backoff_max_us, dial_timeout_us, stall_us;
+    struct outbound out;
+    struct inbound in;
+    struct peer_hello known; /* the newest of either direction, merged; member_id 0: none yet */
+    uint64_t dropped_count;
+};
+
+/* ---- peer_actor.c ------------------------------------------------------------------------------- */
+
+/* Our greeting as of now. */
+struct peer_greeting peer_own_greeting(const struct peer *p);
+/* Is this who we expect? Else `why` is filled. */
+MUST_USE bool peer_judge(const struct peer *p, const struct peer_greeting *greeting,
+                         struct peer_refusal *why);
+/*
+ * A handshake of either direction was judged well: merge it into what is known, part with
+ * connections of an older start, tell raft the news. False, with `why`, if it is the older one.
+ *
+ * from_out  it came on our connection
+ */
+MUST_USE bool peer_note(struct peer *p, const struct peer_hello *hello, bool from_out,
+                        uint64_t now_us, struct peer_refusal *why);
+void peer_report_up(struct peer *p);
+/* Tell the other end of a connection why it ends, as far as its socket takes it at once. `unsent`:
+ * what must go before it; consumed. */
+void peer_say_refused(int fd, struct buffer *unsent, size_t unsent_start,
+                      const struct peer_refusal *why);
+/* True if this reason is not the one last told. */
+bool peer_is_news(uint64_t *told, const char *reason);
+/* Why socket_read failed, after errno. */
+const char *peer_closed_reason(void);
+
+/* ---- peer_outbound.c ---------------------------------------------------------------------------- */
+
+void peer_outbound_init(struct peer *p);
+void peer_outbound_ready(struct peer *p, int fd, const void *tag, uint32_t events, uint64_t now_us);
+void peer_outbound_expired(struct peer *p, uint64_t now_us);
+/* When peer_outbound_expired has something to do; UINT64_MAX: never. */
+uint64_t peer_outbound_deadline_us(struct peer *p, uint64_t now_us);
+/* Encode behind what is unsent, or drop and count. */
+void peer_outbound_send(struct peer *p, const struct peer_send *m, uint64_t now_us);
+/* The batch is over: write. */
+void peer_outbound_flush(struct peer *p, uint64_t now_us);
+/* Our own hello or the configuration has changed. */
+void peer_outbound_identity(struct peer *p, uint64_t now_us);
+/* A connection from the peer came: do not sit out a long back-off. */
+void peer_outbound_hurry(struct peer *p, uint64_t now_us);
+/* Another connection showed a newer start of the peer than ours talks to. */
+void peer_outbound_restarted(struct peer *p, uint64_t now_us);
+void peer_outbound_stop(struct peer *p, uint64_t now_us);
+
+/* ---- peer_inbound.c ----------------------------------------------------------------------------- */
+
+/* A welcomed socket from the listener; takes m->fd if it is accepted. */
+void peer_inbound_take(struct peer *p, struct peer_socket *m, uint64_t now_us);
+void peer_inbound_ready(struct peer *p, uint64_t now_us);
+void peer_inbound_identity(struct peer *p);
+/* Close, if there is one, and log the reason when it is news. */
+void peer_inbound_close(struct peer *p, const char *reason);
+void peer_inbound_stop(struct peer *p);
+
+#endif
