@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * config_check.c: relations between keys of the configuration, after each was found right by itself.
+ * What other nodes have in their files cannot be seen here; the handshake between nodes finds that out.
+ */
+#include "config_internal.h"
+
+#include <stddef.h>
+#include <string.h>
+
+/* Five heartbeats, so that one lost packet and one late thread do not start an election. */
+#define HEARTBEATS_PER_ELECTION_TIMEOUT 5
+
+/* etcd's rule: time for a disk, and for an election that fails once. */
+#define REQUEST_TIMEOUT_BASE_MS 5000
+
+/* Where the key stands, or where its group's absence left it: line 0, the file as a whole. */
+static unsigned line_of(const struct config_lines *lines, const char *group, const char *key)
+{
+    for (size_t i = 0; i < config_key_count; i++) {
+        if (strcmp(config_keys[i].group, group) == 0 && strcmp(config_keys[i].key, key) == 0) {
+            return lines->keys[i];
+        }
+    }
+    assert_failed("ASSERT", "the key is in the table", __FILE__, __LINE__);
+}
+
+/* An address that only a listener can have. */
+static bool is_unspecified(const char *address)
+{
+    char host[MEMBER_ADDRESS_MAX + 1];
+    uint16_t port;
+    return address_split(address, host, sizeof(host), &port) == OK &&
+           (strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0);
+}
+
+static enum err check_member(const struct config *c, size_t at, const struct config_lines *lines,
+                             const struct config_problem *problem)
+{
+    const struct config_member *m = &c->members[at];
+    unsigned line = lines->member[at];
+    if (is_unspecified(m->peer) || is_unspecified(m->client)) {
+        return config_refuse(problem, line,
+                             "member \"%s\" has an address for all interfaces; expected one that "
+                             "others can dial",
+                             m->name);
+    }
+    if (strcmp(m->peer, m->client) == 0) {
+        return config_refuse(problem, line,
+                             "member \"%s\" has peer and client address \"%s\"; expected two ports",
+                             m->name, m->peer);
+    }
+    for (size_t i = 0; i < at; i++) {
+        const struct config_member *other = &c->members[i];
+        if (strcmp(m->name, other->name) == 0) {
+            return config_refuse(problem, line,
+                                 "member name \"%s\" is there twice; expected each name once",
+                                 m->name);
+        }
+        const char *own[] = {m->peer, m->client};
+        for (size_t k = 0; k < ARRAY_COUNT(own); k++) {
+            if (strcmp(own[k], other->peer) == 0 || strcmp(own[k], other->client) == 0) {
+                return config_refuse(
+                    problem, line,
+                    "address \"%s\" of member \"%s\" is that of member \"%s\" too; "
+                    "expected each address once",
+                    own[k], m->name, other->name);
+            }
+        }
+    }
+    return OK;
+}
+
+static enum err check_members(struct config *c, const struct config_lines *lines,
+                              const struct config_problem *problem)
+{
+    bool found = false;
+    for (size_t i = 0; i < c->member_count; i++) {
+        enum err error = check_member(c, i, lines, problem);
+        if (error != OK) {
+            return error;
+        }
+        if (strcmp(c->members[i].name, c->node) == 0) {
+            c->node_index = i;
+            found = true;
+        }
+    }
+    if (!found) {
+        return config_refuse(problem, line_of(lines, "", "node"),
+                             "node \"%s\" is not among the members; expected the name of one",
+                             c->node);
+    }
+    return OK;
+}
+
+/* One number may not be below another. */
+struct order {
+    const char *group, *key;
+    uint64_t value;
+    const char *least_group, *least_key;
+    uint64_t least;
+    const char *why;
+};
+
+static enum err check_sizes(const struct config *c, const struct config_lines *lines,
+                            const struct config_problem *problem)
+{
+    const struct order orders[] = {
+        {"raft", "window_bytes", c->raft.window_bytes, "raft", "append_bytes_max",
+         c->raft.append_bytes_max, "one message must fit into the window"},
+        {"raft", "uncommitted_bytes_max", c->raft.uncommitted_bytes_max, "client",
+         "request_bytes_max", c->request_bytes_max, "one request must fit"},
+        {"raft", "apply_bytes_max", c->raft.apply_bytes_max, "client", "request_bytes_max",
+         c->request_bytes_max, "one request must fit"},
+        {"client", "bytes_in_flight_max", c->client_bytes_in_flight_max, "client",
+         "request_bytes_max", c->request_bytes_max, "one request must fit"},
+        {"kv", "overlay_bytes_max", c->kv.overlay_bytes_max, "kv", "flush_bytes_max",
+         c->kv.flush_bytes_max, "a batch stays in the overlay until it is written"},
+        {"kv", "overlay_bytes_max", c->kv.overlay_bytes_max, "client", "request_bytes_max",
+         c->request_bytes_max, "one request must fit"},
+    };
+    for (size_t i = 0; i < ARRAY_COUNT(orders); i++) {
+        const struct order *o = &orders[i];
+        if (o->value < o->least) {
+            unsigned line = line_of(lines, o->group, o->key);
+            if (line == 0) { /* not given: the other one went beyond the default */
+                line = line_of(lines, o->least_group, o->least_key);
+            }
+            return config_refuse(
+                problem, line,
+                "%s.%s is %" PRIu64 ", below %s.%s; expected %" PRIu64 " at least: %s", o->group,
+                o->key, o->value, o->least_group, o->least_key, o->least, o->why);
+        }
+    }
+    return OK;
+}
+
+enum err config_check(struct config *c, const struct config_lines *lines,
+                      const struct config_problem *problem)
+{
+    if (strcmp(c->listen_client, c->listen_peer) == 0) {
+        return config_refuse(problem, line_of(lines, "", "listen_peer"),
+                             "listen_peer is the address of listen_client; expected another port");
+    }
+    enum err error = check_members(c, lines, problem);
+    if (error != OK) {
+        return error;
+    }
+    if (c->raft.election_timeout_ms < HEARTBEATS_PER_ELECTION_TIMEOUT * c->raft.heartbeat_ms) {
+        unsigned line = line_of(lines, "raft", "election_timeout_ms");
+        if (line == 0) {
+            line = line_of(lines, "raft", "heartbeat_ms");
+        }
+        return config_refuse(problem, line,
+                             "raft.election_timeout_ms is %" PRIu32 " with a heartbeat of %" PRIu32
+                             " ms; expected %d heartbeats at least",
+                             c->raft.election_timeout_ms, c->raft.heartbeat_ms,
+                             HEARTBEATS_PER_ELECTION_TIMEOUT);
+    }
+    error = check_sizes(c, lines, problem);
+    if (error != OK) {
+        return error;
+    }
+    if (c->request_timeout_ms == 0) {
+        c->request_timeout_ms = REQUEST_TIMEOUT_BASE_MS + 2 * c->raft.election_timeout_ms;
+    }
+    return OK;
+}

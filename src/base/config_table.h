@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * config_table.h: every key of the configuration file, once. Parser, checks, --print-config and the
+ * tests of the manual (etc/holdfast.conf) are driven by this table; config.h holds the fields.
+ *
+ * X(group, key, type, owner, field, unit, least, most, fallback, text)
+ *
+ *   group     "" for a key at the top of the file; "members" for a key of each member in the list
+ *   type      of enum config_type, config_internal.h
+ *   owner     the struct that holds the field
+ *   least, most   of the number, or of the octets of the text
+ *   fallback  the value of a number that is not given; a text has none and must be given
+ *   text      what it is, for error messages and people
+ *
+ * Keys of one group stand together; the printed form keeps this order.
+ */
+#ifndef HOLDFAST_CONFIG_TABLE_H
+#define HOLDFAST_CONFIG_TABLE_H
+
+#define KIB UINT64_C(1024)
+#define MIB (UINT64_C(1024) * KIB)
+#define GIB (UINT64_C(1024) * MIB)
+
+/* No more threads of clients than a request's number has room for; limits.c asserts the equality. */
+#define CONFIG_CLIENT_THREADS_MAX 64
+
+/* One append carries up to append_bytes_max and then at most one more entry; both together with their
+ * heads must fit into a frame between nodes (8 MiB). */
+#define CONFIG_APPEND_BYTES_MOST  (4 * MIB)
+#define CONFIG_REQUEST_BYTES_MOST (3 * MIB)
+
+#define CONFIG_TABLE(X)                                                                            \
+    X("", "cluster", CONFIG_NAME, struct config, cluster, "", 1, MEMBER_NAME_MAX, 0,               \
+      "name of the cluster, the same on all nodes")                                                \
+    X("", "node", CONFIG_NAME, struct config, node, "", 1, MEMBER_NAME_MAX, 0,                     \
+      "name of this node, one of the members")                                                     \
+    X("", "data_dir", CONFIG_PATH, struct config, data_dir, "", 1, PATH_TEXT_MAX, 0,               \
+      "directory of this node's databases")                                                        \
+    X("", "listen_client", CONFIG_ADDRESS, struct config, listen_client, "host:port", 3,           \
+      MEMBER_ADDRESS_MAX, 0, "address to accept clients on")                                       \
+    X("", "listen_peer", CONFIG_ADDRESS, struct config, listen_peer, "host:port", 3,               \
+      MEMBER_ADDRESS_MAX, 0, "address to accept other nodes on")                                   \
+                                                                                                   \
+    X("members", "name", CONFIG_NAME, struct config_member, name, "", 1, MEMBER_NAME_MAX, 0,       \
+      "the member's name")                                                                         \
+    X("members", "peer", CONFIG_ADDRESS, struct config_member, peer, "host:port", 3,               \
+      MEMBER_ADDRESS_MAX, 0, "address at which other nodes reach the member")                      \
+    X("members", "client", CONFIG_ADDRESS, struct config_member, client, "host:port", 3,           \
+      MEMBER_ADDRESS_MAX, 0, "address at which clients reach the member")                          \
+                                                                                                   \
+    X("raft", "election_timeout_ms", CONFIG_U32, struct config, raft.election_timeout_ms, "ms",    \
+      50, 60000, 1000, "silence of the leader after which a follower starts an election")          \
+    X("raft", "heartbeat_ms", CONFIG_U32, struct config, raft.heartbeat_ms, "ms", 5, 10000, 100,   \
+      "interval at which the leader makes itself heard")                                           \
+    X("raft", "window_bytes", CONFIG_U64, struct config, raft.window_bytes, "bytes", 64 * KIB,     \
+      GIB, 4 * MIB, "entries in flight to one follower")                                           \
+    X("raft", "append_bytes_max", CONFIG_U64, struct config, raft.append_bytes_max, "bytes",       \
+      4 * KIB, CONFIG_APPEND_BYTES_MOST, 1 * MIB, "entries in one message to a follower")          \
+    X("raft", "cache_bytes_max", CONFIG_U64, struct config, raft.cache_bytes_max, "bytes", 0,      \
+      16 * GIB, 8 * MIB, "applied entries kept in memory for followers that lag a little")         \
+    X("raft", "uncommitted_bytes_max", CONFIG_U64, struct config, raft.uncommitted_bytes_max,      \
+      "bytes", 1 * MIB, 16 * GIB, 64 * MIB,                                                        \
+      "entries not yet committed; beyond it writes are "                                           \
+      "refused")                                                                                   \
+    X("raft", "apply_bytes_max", CONFIG_U64, struct config, raft.apply_bytes_max, "bytes",         \
+      64 * KIB, 16 * GIB, 16 * MIB, "entries on their way to the key-value table")                 \
+                                                                                                   \
+    X("kv", "flush_changes_max", CONFIG_U32, struct config, kv.flush_changes_max, "changes", 1,    \
+      1000000, 20000, "changes written to kv.db in one transaction")                               \
+    X("kv", "flush_interval_ms", CONFIG_U32, struct config, kv.flush_interval_ms, "ms", 10, 60000, \
+      500, "age at which changes are written to kv.db at the latest")                              \
+    X("kv", "flush_bytes_max", CONFIG_U64, struct config, kv.flush_bytes_max, "bytes", 64 * KIB,   \
+      1 * GIB, 16 * MIB, "octets written to kv.db in one transaction")                             \
+    X("kv", "overlay_bytes_max", CONFIG_U64, struct config, kv.overlay_bytes_max, "bytes",         \
+      1 * MIB, 64 * GIB, 64 * MIB, "changes held in memory until kv.db has them")                  \
+    X("kv", "cache_bytes_max", CONFIG_U64, struct config, kv.cache_bytes_max, "bytes", 0,          \
+      64 * GIB, 8 * MIB, "newest rows kept in memory for reads of single keys")                    \
+                                                                                                   \
+    X("client", "threads", CONFIG_U32, struct config, client_threads, "threads", 1,                \
+      CONFIG_CLIENT_THREADS_MAX, 2, "threads that serve clients")                                  \
+    X("client", "connections_max", CONFIG_U32, struct config, client_connections_max,              \
+      "connections", 1, 1000000, 4096, "connections of clients at a time")                         \
+    X("client", "requests_in_flight_max", CONFIG_U32, struct config,                               \
+      client_requests_in_flight_max, "requests", 1, 10000000, 65536,                               \
+      "requests of all clients under way; beyond it they are refused as too many")                 \
+    X("client", "bytes_in_flight_max", CONFIG_U64, struct config, client_bytes_in_flight_max,      \
+      "bytes", 1 * MIB, 64 * GIB, 256 * MIB, "octets of all requests and answers under way")       \
+    X("client", "request_bytes_max", CONFIG_U32, struct config, request_bytes_max, "bytes", 1024,  \
+      CONFIG_REQUEST_BYTES_MOST, 1572864, "size of one request as it lies in the log")             \
+    X("client", "request_timeout_ms", CONFIG_U32, struct config, request_timeout_ms, "ms", 0,      \
+      600000, 0,                                                                                   \
+      "time after which a request is answered as timed out; 0: 5000 and two "                      \
+      "election timeouts")                                                                         \
+                                                                                                   \
+    X("log", "level", CONFIG_LEVEL, struct config, log_level, "", LOG_ERROR, LOG_DEBUG, LOG_INFO,  \
+      "least important lines that are logged: error, warning, notice, info or debug")
+
+#endif
