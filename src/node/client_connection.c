@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * client_connection.c: see client_connection.h.
+ */
+#include "client_connection.h"
+
+#include "../net/socket.h"
+
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#define SNIFF_BYTES 4 /* "PRI " belongs to HTTP/2 alone: no HTTP/1 method begins so */
+
+static void watch(struct client_connection *c)
+{
+    bool http1_waits = c->http1 != NULL && http1_is_busy(c->http1);
+    uint32_t events = 0;
+    if (!c->blocked && !c->input_ended && !http1_waits) {
+        events |= EPOLLIN;
+    }
+    if (c->blocked || c->dirty) {
+        events |= EPOLLOUT; /* dirty after a flush: more to send than one turn allows */
+    }
+    if (events != c->watched) {
+        c->watched = events;
+        actor_rewatch(c->shared->actor, c->fd, events, c);
+    }
+}
+
+struct client_connection *connection_open(struct connection_shared *shared, int fd, uint64_t now_us)
+{
+    struct client_connection *c = mem_zalloc(sizeof *c);
+    c->deadline.place = DEADLINE_NONE;
+    c->deadline.kind = DEADLINE_OF_CONNECTION;
+    c->fd = fd;
+    c->shared = shared;
+    c->next = shared->all;
+    if (c->next != NULL) {
+        c->next->previous = c;
+    }
+    shared->all = c;
+    shared->count++;
+    c->watched = EPOLLIN;
+    actor_watch(shared->actor, fd, EPOLLIN, c);
+    deadlines_set(shared->deadlines, &c->deadline, now_us + CONNECTION_REQUEST_US);
+    return c;
+}
+
+void connection_touch(struct client_connection *c)
+{
+    if (!c->dirty && c->fd >= 0) {
+        c->dirty = true;
+        c->next_dirty = c->shared->dirty;
+        c->shared->dirty = c;
+    }
+}
+
+void connection_close(struct client_connection *c)
+{
+    struct connection_shared *shared = c->shared;
+    if (c->fd < 0) {
+        return;
+    }
+    actor_unwatch(shared->actor, c->fd);
+    (void)close(c->fd);
+    c->fd = -1;
+    deadlines_clear(shared->deadlines, &c->deadline);
+    shared->closed(shared->owner, c);
+    http2_destroy(&c->http2);
+    http1_destroy(&c->http1);
+    buffer_free(&c->in);
+    buffer_free(&c->out);
+    if (c->previous != NULL) {
+        c->previous->next = c->next;
+    } else {
+        shared->all = c->next;
+    }
+    if (c->next != NULL) {
+        c->next->previous = c->previous;
+    }
+    ASSERT(shared->count > 0);
+    shared->count--;
+    c->next = shared->dead;
+    shared->dead = c;
+}
+
+/* ---- input --------------------------------------------------------------------------------------- */
+
+/* Hand octets to the engine. */
+static void feed(struct client_connection *c, struct view in, uint64_t now_us)
+{
+    if (c->protocol == PROTOCOL_HTTP2) {
+        enum err error = http2_feed(c->http2, in, now_us);
+        connection_touch(c); /* an acknowledgement, an answer, or a farewell */
+        if (error != OK) {
+            log_event(LOG_DEBUG, "client broke HTTP/2", "fd=%d", c->fd);
+        }
+        return;
+    }
+    http1_feed(c->http1, &in);
+    if (in.size > 0 && !http1_is_over(c->http1)) {
+        buffer_append(&c->in, in.data, in.size);
+    }
+    if (http1_is_partial(c->http1)) {
+        if (c->deadline.place == DEADLINE_NONE) {
+            deadlines_set(c->shared->deadlines, &c->deadline, now_us + CONNECTION_REQUEST_US);
+        }
+    } else if (!c->blocked) {
+        deadlines_clear(c->shared->deadlines, &c->deadline);
+    }
+    connection_touch(c);
+}
+
+/* The first octets decide. False: too few of them yet. */
+static bool sniff(struct client_connection *c, struct view in)
+{
+    size_t size = in.size < SNIFF_BYTES ? in.size : SNIFF_BYTES;
+    if (memcmp(in.data, HTTP2_PREFACE, size) != 0) {
+        c->protocol = PROTOCOL_HTTP1;
+        c->http1 =
+            http1_create(c->shared->http1_callbacks, c, &c->out, c->shared->http1_body_bytes_max);
+    } else if (size == SNIFF_BYTES) {
+        c->protocol = PROTOCOL_HTTP2;
+        c->http2 = http2_create(c->shared->http2, c);
+        deadlines_clear(c->shared->deadlines, &c->deadline);
+    } else {
+        return false;
+    }
+    return true;
+}
+
+static void take_input(struct client_connection *c, struct view in, uint64_t now_us)
+{
+    if (c->protocol != PROTOCOL_UNKNOWN) {
+        feed(c, in, now_us);
+        return;
+    }
+    if (c->in.size == 0 && sniff(c, in)) {
+        feed(c, in, now_us);
+        return;
+    }
+    buffer_append(&c->in, in.data, in.size);
+    if (sniff(c, view_of(c->in.data, c->in.size))) {
+        struct buffer early = c->in;
+        c->in = (struct buffer){0};
+        feed(c, view_of(early.data, early.size), now_us);
+        buffer_free(&early);
+    }
+}
+
+void connection_go_on(struct client_connection *c, uint64_t now_us)
+{
+    if (c->fd >= 0 && c->in.size > 0 && !http1_is_busy(c->http1)) {
+        struct buffer waiting = c->in;
+        c->in = (struct buffer){0};
+        feed(c, view_of(waiting.data, waiting.size), now_us);
+        buffer_free(&waiting);
+    }
+}
+
+void connection_ready(struct client_connection *c, uint32_t events, uint64_t now_us)
+{
+    if (c->fd < 0) {
+        return;
+    }
+    if ((events & EPOLLOUT) != 0) {
+        connection_touch(c);
+    }
+    if ((c->watched & EPOLLIN) != 0 && (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) {
+        size_t done = 0;
+        enum err error = socket_read(c->fd, c->shared->input, CONNECTION_INPUT_BYTES, &done);
+        if (error == OK && c->lingering) {
+            return;
+        }
+        if (error == OK && done > 0) {
+            take_input(c, view_of(c->shared->input, done), now_us);
+        } else if (error != OK) {
+            if (c->protocol == PROTOCOL_HTTP1 && !c->lingering) {
+                /* a client may half-close and still wait for its answer */
+                c->input_ended = true;
+                http1_feed_end(c->http1);
+                connection_touch(c);
+            } else {
+                connection_close(c);
+            }
+        }
+    } else if ((events & (EPOLLHUP | EPOLLERR)) != 0) {
+        connection_close(c); /* both directions are gone, nobody would read an answer */
+    }
+}
+
+void connection_expired(struct client_connection *c)
+{
+    connection_close(c);
+}
+
+/* ---- output -------------------------------------------------------------------------------------- */
+
+/* Write from `from`; what the socket does not take goes to c->out. False: the connection broke. */
+static bool write_some(struct client_connection *c, struct buffer *from, uint64_t now_us)
+{
+    size_t done = 0;
+    if (socket_write(c->fd, from->data, from->size, &done) != OK) {
+        return false;
+    }
+    bool was_blocked = c->blocked;
+    c->blocked = done < from->size;
+    if (from == &c->out) {
+        buffer_consume(&c->out, done);
+    } else if (c->blocked) {
+        buffer_append(&c->out, from->data + done, from->size - done);
+    }
+    if (c->blocked && (done > 0 || !was_blocked)) {
+        deadlines_set(c->shared->deadlines, &c->deadline, now_us + CONNECTION_STALL_US);
+    } else if (was_blocked && !c->blocked) {
+        deadlines_clear(c->shared->deadlines, &c->deadline);
+    }
+    return true;
+}
+
+static bool is_finished(const struct client_connection *c)
+{
+    if (c->blocked || c->out.size > 0) {
+        return false;
+    }
+    switch (c->protocol) {
+    case PROTOCOL_HTTP2:
+        return http2_is_over(c->http2) || (c->draining && http2_stream_count(c->http2) == 0);
+    case PROTOCOL_HTTP1:
+        return http1_is_over(c->http1) ||
+               (c->draining && !http1_is_busy(c->http1) && !http1_is_partial(c->http1));
+    case PROTOCOL_UNKNOWN:
+        break;
+    }
+    return c->draining;
+}
+
+static void flush_one(struct client_connection *c, uint64_t now_us)
+{
+    struct buffer *scratch = &c->shared->scratch;
+    bool more = true;
+    if (c->out.size > 0 && !write_some(c, &c->out, now_us)) {
+        connection_close(c);
+        return;
+    }
+    for (size_t round = 0; more && !c->blocked && c->http2 != NULL; round++) {
+        if (round == CONNECTION_ROUNDS_MAX) {
+            connection_touch(
+                c); /* the others first; the socket is writable, so we are called again */
+            break;
+        }
+        scratch->size = 0;
+        more = http2_take(c->http2, scratch, CONNECTION_OUTPUT_BYTES);
+        if (scratch->size > 0 && !write_some(c, scratch, now_us)) {
+            connection_close(c);
+            return;
+        }
+    }
+    if (!c->dirty && !c->lingering && is_finished(c)) {
+        if (c->input_ended || c->draining) {
+            connection_close(c);
+            return;
+        }
+        /* A close with unread input would reset the connection and could take our last words with
+         * it; so say the end, and read on for a while without listening. */
+        (void)shutdown(c->fd, SHUT_WR);
+        c->lingering = true;
+        deadlines_set(c->shared->deadlines, &c->deadline, now_us + CONNECTION_LINGER_US);
+    }
+    watch(c);
+}
+
+void connections_flush(struct connection_shared *shared, uint64_t now_us)
+{
+    struct client_connection *dirty = shared->dirty;
+    shared->dirty = NULL; /* whoever is touched from here on waits for the next round */
+    while (dirty != NULL) {
+        struct client_connection *c = dirty;
+        dirty = c->next_dirty;
+        c->next_dirty = NULL;
+        c->dirty = false;
+        if (c->fd >= 0) {
+            flush_one(c, now_us);
+        }
+    }
+    if (shared->dirty != NULL) {
+        return; /* a dead one may be in that list still */
+    }
+    while (shared->dead != NULL) {
+        struct client_connection *c = shared->dead;
+        shared->dead = c->next;
+        mem_free(c);
+    }
+}
+
+void connection_drain(struct client_connection *c)
+{
+    if (c->draining || c->fd < 0) {
+        return;
+    }
+    c->draining = true;
+    if (c->http2 != NULL) {
+        http2_go_away(c->http2, HTTP2_NO_ERROR);
+    }
+    connection_touch(c);
+}

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * client_connection.h: one client's connection: its socket, which of the two protocols its first
+ * octets chose, the engine for it, and what waits to be sent. Inside the client actor's thread.
+ *
+ * Flows in: readiness of the socket. Flows out: the engines' callbacks (to client_actor.c), octets.
+ * Not here: what requests mean and how they are answered.
+ *
+ * Invariants
+ *  1. Memory for a client that does not read is bounded: while octets wait for its socket, nothing is
+ *     read from it and at most CONNECTION_OUTPUT_BYTES (and a frame) are made ready.
+ *  2. A closed connection (fd < 0) stays in memory until the end of the flush, so that nobody trips
+ *     over a stale pointer in the same round.
+ *  3. A connection waits with a deadline while it owes us something: the first octets, the rest of an
+ *     HTTP/1 request, or reading what we sent. An idle one may stay for ever.
+ */
+#ifndef HOLDFAST_CLIENT_CONNECTION_H
+#define HOLDFAST_CLIENT_CONNECTION_H
+
+#include "actor.h"
+#include "deadlines.h"
+
+#include "../net/http1.h"
+#include "../net/http2.h"
+
+#define CONNECTION_INPUT_BYTES  (64 * 1024)  /* one read */
+#define CONNECTION_OUTPUT_BYTES (256 * 1024) /* made ready at a time */
+#define CONNECTION_ROUNDS_MAX   8            /* of output in one flush, for fairness */
+enum deadline_kind { DEADLINE_OF_CALL, DEADLINE_OF_CONNECTION };
+
+#define CONNECTION_LINGER_US  UINT64_C(2000000) /* for a client to see an answer it did not expect */
+#define CONNECTION_REQUEST_US UINT64_C(30000000) /* to send a request that was begun */
+#define CONNECTION_STALL_US   UINT64_C(60000000) /* without reading one octet of what we sent */
+
+enum connection_protocol { PROTOCOL_UNKNOWN, PROTOCOL_HTTP2, PROTOCOL_HTTP1 };
+
+struct client_call;
+struct client_connection;
+
+/* What all connections of one client actor share. */
+struct connection_shared {
+    void *owner;                                              /* the client actor */
+    void (*closed)(void *owner, struct client_connection *c); /* as the engines are about to go */
+    struct actor *actor;
+    struct http2_shared *http2;
+    const struct http1_callbacks *http1_callbacks;
+    size_t http1_body_bytes_max;
+    struct deadlines *deadlines;
+    uint8_t *input;        /* CONNECTION_INPUT_BYTES */
+    struct buffer scratch; /* output that leaves at once, as nearly all does */
+    struct client_connection *all, *dirty, *dead;
+    size_t count;
+};
+
+struct client_connection {
+    struct deadline deadline; /* first, so that the one leads to the other */
+    bool dirty;
+    bool blocked;   /* the socket takes no more: `out` waits */
+    bool draining;  /* no new requests; close when those under way are answered */
+    bool lingering; /* we have said all; what still comes is thrown away until the client closes */
+    bool input_ended;
+    enum connection_protocol protocol;
+    int fd; /* -1: closed */
+    uint32_t watched;
+    struct connection_shared *shared;
+    struct http2 *http2;
+    struct http1 *http1;
+    struct client_call *web_call; /* the HTTP/1 request that waits for an answer */
+    struct buffer
+        in; /* first octets, and what came behind an HTTP/1 request that is not answered */
+    struct buffer out; /* what the socket did not take */
+    struct client_connection *next, *previous;
+    struct client_connection *next_dirty;
+};
+
+/* The descriptor moves in. */
+struct client_connection *connection_open(struct connection_shared *shared, int fd,
+                                          uint64_t now_us);
+/* The socket is ready. */
+void connection_ready(struct client_connection *c, uint32_t events, uint64_t now_us);
+/* There is output, or the state may have changed: look at it in this flush. */
+void connection_touch(struct client_connection *c);
+/* The HTTP/1 request was answered: go on with what came behind it. */
+void connection_go_on(struct client_connection *c, uint64_t now_us);
+/* Its deadline has passed. */
+void connection_expired(struct client_connection *c);
+/* Take no new requests; close once those under way are answered. */
+void connection_drain(struct client_connection *c);
+/* Close now. The engines' `closed` callbacks run. */
+void connection_close(struct client_connection *c);
+
+/* Send what all touched connections have; free the closed ones. The end of a round. */
+void connections_flush(struct connection_shared *shared, uint64_t now_us);
+
+#endif
