@@ -50,8 +50,9 @@ $(foreach r,$(ROOMS),$(eval $(call room_rule,$(r))))
 $(OUT)/holdfastd: $(OUT)/src/main.o $(ROOM_LIBS)
 	$(CC) $(LDFLAGS_ALL) -o $@ $< -Wl,--start-group $(ROOM_LIBS) -Wl,--end-group $(PKG_LIBS)
 
-$(OUT)/holdfastctl: $(call room_objects,cli) $(ROOM_LIBS)
-	$(CC) $(LDFLAGS_ALL) -o $@ $(call room_objects,cli) -Wl,--start-group $(ROOM_LIBS) -Wl,--end-group $(PKG_LIBS)
+CTL_LIBS := $(foreach r,api net actor base,$(OUT)/lib$(r).a)
+$(OUT)/holdfastctl: $(call room_objects,cli) $(CTL_LIBS)
+	$(CC) $(LDFLAGS_ALL) -o $@ $(call room_objects,cli) -Wl,--start-group $(CTL_LIBS) -Wl,--end-group $(PKG_LIBS)
 
 $(OUT)/gen/%.pb-c.c $(OUT)/gen/%.pb-c.h: src/api/proto/%.proto
 	@mkdir -p $(OUT)/gen
