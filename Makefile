@@ -36,6 +36,10 @@ PROTO_H   := $(PROTO_C:.c=.h)
 
 room_objects = $(patsubst src/%.c,$(OUT)/src/%.o,$(wildcard src/$(1)/*.c))
 
+# V=1 shows the commands
+Q := $(if $(V),,@)
+say = @printf '  %-4s %s\n' $(1) $(2)
+
 .PHONY: all clean
 all: $(OUT)/holdfastd $(OUT)/holdfastctl
 
@@ -43,38 +47,46 @@ define room_rule
 $(OUT)/lib$(1).a: $(call room_objects,$(1)) $(if $(filter api,$(1)),$(PROTO_O))
 	@mkdir -p $$(@D)
 	@rm -f $$@
-	$$(AR) rcs $$@ $$^
+	$$(call say,AR,$$@)
+	$$(Q)$$(AR) rcs $$@ $$^
 endef
 $(foreach r,$(ROOMS),$(eval $(call room_rule,$(r))))
 
 $(OUT)/holdfastd: $(OUT)/src/main.o $(ROOM_LIBS)
-	$(CC) $(LDFLAGS_ALL) -o $@ $< -Wl,--start-group $(ROOM_LIBS) -Wl,--end-group $(PKG_LIBS)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $< -Wl,--start-group $(ROOM_LIBS) -Wl,--end-group $(PKG_LIBS)
 
 CTL_LIBS := $(foreach r,api net actor base,$(OUT)/lib$(r).a)
 $(OUT)/holdfastctl: $(call room_objects,cli) $(CTL_LIBS)
-	$(CC) $(LDFLAGS_ALL) -o $@ $(call room_objects,cli) -Wl,--start-group $(CTL_LIBS) -Wl,--end-group $(PKG_LIBS)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $(call room_objects,cli) -Wl,--start-group $(CTL_LIBS) -Wl,--end-group $(PKG_LIBS)
 
 $(OUT)/gen/%.pb-c.c $(OUT)/gen/%.pb-c.h: src/api/proto/%.proto
 	@mkdir -p $(OUT)/gen
-	protoc-c --proto_path=src/api/proto --c_out=$(OUT)/gen $<
+	$(call say,GEN,$<)
+	$(Q)protoc-c --proto_path=src/api/proto --c_out=$(OUT)/gen $<
 
 $(OUT)/gen/%.pb-c.o: $(OUT)/gen/%.pb-c.c $(PROTO_H)
-	$(CC) -std=c11 $(MODE_$(MODE)) $(CPPFLAGS_ALL) -c -o $@ $<
+	$(call say,CC,$<)
+	$(Q)$(CC) -std=c11 $(MODE_$(MODE)) $(CPPFLAGS_ALL) -c -o $@ $<
 
 $(OUT)/src/%.o: src/%.c | $(PROTO_H)
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
+	$(call say,CC,$<)
+	$(Q)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
 
 # ---- tests: one program per file ------------------------------------------------------------------
 $(OUT)/tests/%.o: tests/%.c | $(PROTO_H)
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS_ALL) -Itests/lib -Isrc $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
+	$(call say,CC,$<)
+	$(Q)$(CC) $(CPPFLAGS_ALL) -Itests/lib -Isrc $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
 
 TEST_LIB_O := $(patsubst tests/%.c,$(OUT)/tests/%.o,$(wildcard tests/lib/*.c))
 UNIT_TESTS := $(patsubst tests/%.c,$(OUT)/tests/%,$(wildcard tests/unit/*/test_*.c tests/paper/test_*.c))
 
 $(OUT)/tests/%: $(OUT)/tests/%.o $(TEST_LIB_O) $(ROOM_LIBS)
-	$(CC) $(LDFLAGS_ALL) -o $@ $< $(TEST_LIB_O) -Wl,--start-group $(ROOM_LIBS) -Wl,--end-group $(PKG_LIBS) -lcunit
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $< $(TEST_LIB_O) -Wl,--start-group $(ROOM_LIBS) -Wl,--end-group $(PKG_LIBS) -lcunit
 
 -include tests/sim/sim.mk
 
