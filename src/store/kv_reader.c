@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * kv_reader.c: the apply actor's own read-only connection to a group's KV table. It sees what the
+ * writer has committed, no sooner.
+ *
+ * A point read copies its row out and ends its read transaction at once: an idle reader must not
+ * keep the WAL from being started anew (trap 25). A scan holds one snapshot from scan_start to
+ * scan_end; the caller keeps it short.
+ */
+#include "db.h"
+
+#include "kv_schema.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define KV_READER_CACHE_KIB 4096
+#define KV_READER_BUSY_MS   250 /* another process recovers the WAL */
+
+struct kv_reader {
+    struct db db;
+    sqlite3_stmt *current, *history, *scan;
+    bool scanning;
+    struct buffer current_row, history_row; /* copies of the octets last handed out */
+};
+
+enum err kv_reader_open(const char *data_dir, uint32_t group, struct kv_reader **out, char *problem,
+                        size_t problem_size)
+{
+    struct kv_reader *r = mem_zalloc(sizeof(*r));
+    char *path = NULL;
+    bool created = false;
+    problem[0] = '\0';
+    enum err error = kv_path(data_dir, group, &path);
+    if (error != OK) {
+        goto out;
+    }
+    const struct db_settings settings = {
+        .path = path,
+        .name = "kv.db",
+        .application_id = DB_APPLICATION_KV,
+        .format = KV_DB_FORMAT,
+        .cache_kib = KV_READER_CACHE_KIB,
+        .busy_timeout_ms = KV_READER_BUSY_MS,
+    };
+    error = db_open(&r->db, &settings, &created, problem, problem_size);
+    if (error == OK) {
+        error = db_prepare(&r->db,
+                           "SELECT change, create_revision, version, lease, depth, deleted "
+                           "FROM current WHERE key = ?1",
+                           &r->current);
+    }
+    if (error == OK) {
+        error = db_prepare(&r->db,
+                           "SELECT key, create_revision, version, lease, deleted, previous_change, "
+                           "jump_change, value FROM history WHERE change = ?1",
+                           &r->history);
+    }
+    if (error == OK) {
+        error = db_prepare(&r->db,
+                           "SELECT change, create_revision, version, lease, depth, deleted, key "
+                           "FROM current WHERE key >= ?1 ORDER BY key",
+                           &r->scan);
+    }
+out:
+    if (error != OK) {
+        if (problem[0] == '\0') {
+            (void)snprintf(problem, problem_size, "%s/group-%" PRIu32 "/kv.db cannot be read: %s",
+                           data_dir, group, err_text(error));
+        }
+        kv_reader_close(&r);
+    } else {
+        *out = r;
+    }
+    mem_free(path);
+    return error;
+}
+
+void kv_reader_close(struct kv_reader **r)
+{
+    struct kv_reader *reader = *r;
+    *r = NULL;
+    if (reader == NULL) {
+        return;
+    }
+    db_close(&reader->db);
+    buffer_free(&reader->current_row);
+    buffer_free(&reader->history_row);
+    mem_free(reader);
+}
+
+/* The columns current and scan share. */
+static void take_current(sqlite3_stmt *s, struct kv_current *out)
+{
+    out->change = db_column_u64(s, 0);
+    out->create_revision = sqlite3_column_int64(s, 1);
+    out->version = sqlite3_column_int64(s, 2);
+    out->lease = sqlite3_column_int64(s, 3);
+    out->depth = db_column_u64(s, 4);
+    out->deleted = sqlite3_column_int(s, 5) != 0;
+}
+
+enum err kv_reader_current(struct kv_reader *r, struct view key, struct kv_current *out)
+{
+    ASSERT(!r->scanning);
+    if (r->db.failed) {
+        return ERR_IO;
+    }
+    bool row = false;
+    db_bind_blob(r->current, 1, key);
+    enum err error = db_step(&r->db, r->current, &row);
+    if (error == OK && !row) {
+        error = ERR_NOT_FOUND;
+    }
+    if (error == OK) {
+        r->current_row.size = 0;
+        buffer_append(&r->current_row, key.data, key.size);
+        take_current(r->current, out);
+        out->key = view_of(r->current_row.data, key.size);
+    }
+    db_done(r->current);
+    return error;
+}
+
+enum err kv_reader_history(struct kv_reader *r, uint64_t change, struct kv_history *out)
+{
+    if (r->db.failed) {
+        return ERR_IO;
+    }
+    bool row = false;
+    sqlite3_stmt *s = r->history;
+    db_bind_u64(s, 1, change);
+    enum err error = db_step(&r->db, s, &row);
+    if (error == OK && !row) {
+        error = ERR_NOT_FOUND;
+    }
+    if (error == OK) {
+        struct view key = db_column_view(s, 0);
+        struct view value = db_column_view(s, 7);
+        r->history_row.size = 0;
+        buffer_append(&r->history_row, key.data, key.size);
+        buffer_append(&r->history_row, value.data, value.size);
+        out->change = change;
+        out->key = view_of(r->history_row.data, key.size);
+        out->value = view_of(r->history_row.data + key.size, value.size);
+        out->create_revision = sqlite3_column_int64(s, 1);
+        out->version = sqlite3_column_int64(s, 2);
+        out->lease = sqlite3_column_int64(s, 3);
+        out->deleted = sqlite3_column_int(s, 4) != 0;
+        out->previous_change = db_column_u64(s, 5);
+        out->jump_change = db_column_u64(s, 6);
+    }
+    db_done(s);
+    return error;
+}
+
+enum err kv_reader_scan_start(struct kv_reader *r, struct view start)
+{
+    ASSERT(!r->scanning);
+    if (r->db.failed) {
+        return ERR_IO;
+    }
+    /* Copied: the statement is stepped long after this call. */
+    r->current_row.size = 0;
+    buffer_append(&r->current_row, start.data, start.size);
+    db_bind_blob(r->scan, 1, view_of(r->current_row.data, start.size));
+    r->scanning = true;
+    return OK;
+}
+
+enum err kv_reader_scan_next(struct kv_reader *r, struct kv_current *out)
+{
+    ASSERT(r->scanning);
+    bool row = false;
+    enum err error = db_step(&r->db, r->scan, &row);
+    if (error != OK) {
+        return error;
+    }
+    if (!row) {
+        return ERR_NOT_FOUND;
+    }
+    take_current(r->scan, out);
+    out->key = db_column_view(r->scan, 6);
+    return OK;
+}
+
+void kv_reader_scan_end(struct kv_reader *r)
+{
+    db_done(r->scan);
+    r->scanning = false;
+}
+
+void kv_reader_sizes(struct kv_reader *r, uint64_t *file_bytes, uint64_t *used_bytes)
+{
+    struct db_figures figures;
+    db_figures(&r->db, &figures);
+    *file_bytes = figures.file_bytes;
+    *used_bytes = figures.used_bytes;
+}

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * kv_schema.h: the tables of kv-<generation>.db, format 1, and where the file lies. Tables and views
+ * are an interface for people (docs/inspect.md): a change here is a new format.
+ *
+ *   current   the newest state of each key, small rows in key order; a deleted key stays as a
+ *             tombstone until compaction
+ *   history   every revision, appended in the order of changes; previous_change chains a key's
+ *             revisions, jump_change skips (docs/decisions/0010)
+ *   meta      one row: what of the log is in here. Written in the transaction of the data (trap 18)
+ *   members   the configuration as of meta.applied_index (trap 44)
+ *
+ * change is revision << 20 | order within the revision: one integer, so that history is a rowid table.
+ */
+#ifndef HOLDFAST_STORE_KV_SCHEMA_H
+#define HOLDFAST_STORE_KV_SCHEMA_H
+
+#include "base.h"
+#include "db.h"
+#include "log_schema.h"
+
+/* Full path of the group's file in data_dir; free with mem_free. ERR_IO. */
+MUST_USE enum err kv_path(const char *data_dir, uint32_t group, char **out);
+
+#define KV_SCHEMA                                                                                  \
+    "CREATE TABLE meta("                                                                           \
+    " one INTEGER PRIMARY KEY CHECK(one = 1),"                                                     \
+    " applied_index INTEGER NOT NULL,"                                                             \
+    " applied_term INTEGER NOT NULL,"                                                              \
+    " revision INTEGER NOT NULL,"                                                                  \
+    " compact_revision INTEGER NOT NULL,"                                                          \
+    " cluster_id INTEGER NOT NULL);"                                                               \
+    "INSERT INTO meta VALUES(1, 0, 0, 1, 0, 0);"                                                   \
+                                                                                                   \
+    "CREATE TABLE members("                                                                        \
+    " position INTEGER PRIMARY KEY,"                                                               \
+    " member_id INTEGER NOT NULL UNIQUE,"                                                          \
+    " name TEXT NOT NULL,"                                                                         \
+    " peer TEXT NOT NULL,"                                                                         \
+    " client TEXT NOT NULL,"                                                                       \
+    " voter_incoming INTEGER NOT NULL,"                                                            \
+    " voter_outgoing INTEGER NOT NULL);"                                                           \
+                                                                                                   \
+    "CREATE TABLE current("                                                                        \
+    " key BLOB PRIMARY KEY,"                                                                       \
+    " change INTEGER NOT NULL,"                                                                    \
+    " create_revision INTEGER NOT NULL,"                                                           \
+    " version INTEGER NOT NULL,"                                                                   \
+    " lease INTEGER NOT NULL,"                                                                     \
+    " depth INTEGER NOT NULL,"                                                                     \
+    " deleted INTEGER NOT NULL) WITHOUT ROWID;"                                                    \
+                                                                                                   \
+    "CREATE TABLE history("                                                                        \
+    " change INTEGER PRIMARY KEY,"                                                                 \
+    " key BLOB NOT NULL,"                                                                          \
+    " create_revision INTEGER NOT NULL,"                                                           \
+    " version INTEGER NOT NULL,"                                                                   \
+    " lease INTEGER NOT NULL,"                                                                     \
+    " deleted INTEGER NOT NULL,"                                                                   \
+    " previous_change INTEGER NOT NULL,"                                                           \
+    " jump_change INTEGER NOT NULL,"                                                               \
+    " value BLOB NOT NULL);"                                                                       \
+                                                                                                   \
+    "CREATE VIEW kv_readable AS SELECT " SQL_PRINTABLE("c.key") " AS key, " SQL_PRINTABLE(         \
+        "h.value") " AS value,"                                                                    \
+                   " c.create_revision, c.change >> 20 AS mod_revision, c.version,"                \
+                   " printf('%016x', c.lease) AS lease_hex"                                        \
+                   " FROM current c JOIN history h ON h.change = c.change"                         \
+                   " WHERE c.deleted = 0 ORDER BY c.key;"                                          \
+                                                                                                   \
+                   "CREATE VIEW history_readable AS SELECT change >> 20 AS revision,"              \
+                   " change & 1048575 AS sub, " SQL_PRINTABLE(                                     \
+                       "key") " AS key,"                                                           \
+                              " CASE deleted WHEN 0 THEN 'put' ELSE 'delete' END AS "              \
+                              "event, " SQL_PRINTABLE(                                             \
+                                  "value") " AS value, create_revision, version, printf('%016x', " \
+                                           "lease) AS lease_hex,"                                  \
+                                           " change, previous_change"                              \
+                                           " FROM history ORDER BY change;"                        \
+                                                                                                   \
+                                           "CREATE VIEW members_readable AS SELECT name, "         \
+                                           "printf('%016x', member_id) AS member_id_hex,"          \
+                                           " peer, client,"                                        \
+                                           " CASE WHEN voter_incoming AND voter_outgoing THEN "    \
+                                           "'voter' WHEN voter_incoming THEN"                      \
+                                           "  'becoming a voter' WHEN voter_outgoing THEN "        \
+                                           "'leaving' ELSE 'learner' END AS role"                  \
+                                           " FROM members ORDER BY position;"                      \
+                                                                                                   \
+                                           "CREATE VIEW status AS SELECT printf('%016x', "         \
+                                           "cluster_id) AS cluster_id_hex,"                        \
+                                           " applied_index, applied_term, revision, "              \
+                                           "compact_revision,"                                     \
+                                           " (SELECT count(*) FROM members) AS member_count FROM " \
+                                           "meta;"
+
+#endif

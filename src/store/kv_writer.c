@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * kv_writer.c: the one connection that writes and checkpoints a group's KV table. A batch is one
+ * transaction: history in the order of changes, newest states in key order, members, applied_index.
+ *
+ * synchronous=FULL, so that a committed batch is a durable batch and its applied_index may be reported
+ * for trimming the log (traps 18, 59).
+ */
+#include "db.h"
+
+#include "host_files.h"
+#include "kv_batch.h"
+#include "kv_schema.h"
+#include "vfs_file.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define KV_GENERATION       0 /* until snapshots are installed under a new number (trap 58) */
+#define KV_WRITER_CACHE_KIB 65536
+#define KV_BUSY_TIMEOUT_MS  50
+#define KV_WAL_HARD_BYTES   (16 << 20)  /* checkpoint past this; when idle in any case */
+#define KV_WAL_KEEP_BYTES   (128 << 20) /* one batch of 20,000 changes in 1 M keys is 111 MiB */
+#define KV_WAL_WARN_BYTES   (256 << 20)
+#define KV_NAME_MAX         48
+
+struct kv_writer {
+    struct db db;
+    sqlite3_stmt *history_insert, *current_write, *members_clear, *member_insert;
+    sqlite3_stmt *cluster_write, *meta_write;
+};
+
+enum err kv_path(const char *data_dir, uint32_t group, char **out)
+{
+    char name[KV_NAME_MAX];
+    (void)snprintf(name, sizeof(name), "group-%" PRIu32 "/kv-%d.db", group, KV_GENERATION);
+    return vfs_path(data_dir, name, out);
+}
+
+/* group-<g>/ with the link kv.db for people. */
+static enum err folder_make(const char *data_dir, uint32_t group, char *problem,
+                            size_t problem_size)
+{
+    size_t size = strlen(data_dir) + KV_NAME_MAX;
+    char *folder = mem_alloc(size);
+    (void)snprintf(folder, size, "%s/group-%" PRIu32, data_dir, group);
+    enum err error = host_folder_make(folder);
+    if (error != OK) {
+        (void)snprintf(problem, problem_size, "the folder %s cannot be made: %s", folder,
+                       err_text(error));
+    }
+    mem_free(folder);
+    return error;
+}
+
+static void link_make(const char *data_dir, uint32_t group)
+{
+    char target[KV_NAME_MAX];
+    size_t size = strlen(data_dir) + KV_NAME_MAX;
+    char *path = mem_alloc(size);
+    (void)snprintf(path, size, "%s/group-%" PRIu32 "/kv.db", data_dir, group);
+    (void)snprintf(target, sizeof(target), "kv-%d.db", KV_GENERATION);
+    if (host_link_make(path, target) != OK) {
+        /* Only people need it. */
+        log_event(LOG_WARNING, "link cannot be made", "path=\"%s\" target=%s", path, target);
+    }
+    mem_free(path);
+}
+
+static enum err prepare_all(struct kv_writer *w)
+{
+    const struct {
+        sqlite3_stmt **out;
+        const char *sql;
+    } list[] = {
+        {&w->history_insert, "INSERT INTO history(change, key, create_revision, version, lease, "
+                             "deleted, previous_change, jump_change, value) "
+                             "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"},
+        {&w->current_write, "REPLACE INTO current(key, change, create_revision, version, lease, "
+                            "depth, deleted) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)"},
+        {&w->members_clear, "DELETE FROM members"},
+        {&w->member_insert, "INSERT INTO members(position, member_id, name, peer, client, "
+                            "voter_incoming, voter_outgoing) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)"},
+        {&w->cluster_write, "UPDATE meta SET cluster_id = ?1"},
+        {&w->meta_write, "UPDATE meta SET applied_index = ?1, applied_term = ?2, revision = ?3"},
+    };
+    for (size_t i = 0; i < ARRAY_COUNT(list); i++) {
+        enum err error = db_prepare(&w->db, list[i].sql, list[i].out);
+        if (error != OK) {
+            return error;
+        }
+    }
+    return OK;
+}
+
+/* ---- reading what is there --------------------------------------------------------------------- */
+
+static bool copy_text(sqlite3_stmt *s, int at, char *out, size_t size)
+{
+    const char *text = (const char *)sqlite3_column_text(s, at);
+    if (text == NULL || strlen(text) >= size) {
+        return false;
+    }
+    memcpy(out, text, strlen(text) + 1);
+    return true;
+}
+
+static enum err read_members(struct kv_writer *w, struct configuration *out)
+{
+    sqlite3_stmt *s = NULL;
+    bool row = false;
+    enum err error = db_prepare(&w->db,
+                                "SELECT member_id, name, peer, client, voter_incoming, "
+                                "voter_outgoing FROM members ORDER BY position",
+                                &s);
+    if (error != OK) {
+        return error;
+    }
+    error = db_step(&w->db, s, &row);
+    while (error == OK && row) {
+        if (out->count == MEMBERS_MAX) {
+            error = ERR_CORRUPT;
+            break;
+        }
+        struct member *m = &out->members[out->count];
+        m->id = db_column_u64(s, 0);
+        if (!copy_text(s, 1, m->name, sizeof(m->name)) ||
+            !copy_text(s, 2, m->peer, sizeof(m->peer)) ||
+            !copy_text(s, 3, m->client, sizeof(m->client))) {
+            error = ERR_CORRUPT;
+            break;
+        }
+        m->voter_incoming = sqlite3_column_int(s, 4) != 0;
+        m->voter_outgoing = sqlite3_column_int(s, 5) != 0;
+        out->count++;
+        error = db_step(&w->db, s, &row);
+    }
+    db_done(s);
+    return error;
+}
+
+static enum err read_meta(struct kv_writer *w, struct kv_meta *out)
+{
+    sqlite3_stmt *s = NULL;
+    bool row = false;
+    enum err error = db_prepare(
+        &w->db,
+        "SELECT applied_index, applied_term, revision, compact_revision, cluster_id FROM meta", &s);
+    if (error == OK) {
+        error = db_step(&w->db, s, &row);
+    }
+    if (error == OK && !row) {
+        error = ERR_CORRUPT;
+    }
+    if (error == OK) {
+        out->applied_index = db_column_u64(s, 0);
+        out->applied_term = db_column_u64(s, 1);
+        out->revision = sqlite3_column_int64(s, 2);
+        out->compact_revision = sqlite3_column_int64(s, 3);
+        out->configuration.cluster_id = db_column_u64(s, 4);
+    }
+    if (s != NULL) {
+        db_done(s);
+    }
+    return error == OK ? read_members(w, &out->configuration) : error;
+}
+
+/* ---- opening ----------------------------------------------------------------------------------- */
+
+enum err kv_writer_open(const char *data_dir, uint32_t group, struct kv_writer **out,
+                        struct kv_meta *meta, char *problem, size_t problem_size)
+{
+    struct kv_writer *w = mem_zalloc(sizeof(*w));
+    struct kv_meta found = {0};
+    char *path = NULL;
+    bool created = false;
+    problem[0] = '\0';
+    enum err error = folder_make(data_dir, group, problem, problem_size);
+    if (error != OK) {
+        goto out;
+    }
+    error = kv_path(data_dir, group, &path);
+    if (error != OK) {
+        goto out;
+    }
+    const struct db_settings settings = {
+        .path = path,
+        .name = "kv.db",
+        .application_id = DB_APPLICATION_KV,
+        .format = KV_DB_FORMAT,
+        .schema = KV_SCHEMA,
+        .cache_kib = KV_WRITER_CACHE_KIB,
+        .busy_timeout_ms = KV_BUSY_TIMEOUT_MS,
+        .idle_bytes = 0,
+        .limit_bytes = KV_WAL_HARD_BYTES,
+        .keep_bytes = KV_WAL_KEEP_BYTES,
+        .warn_bytes = KV_WAL_WARN_BYTES,
+    };
+    error = db_open(&w->db, &settings, &created, problem, problem_size);
+    if (error == OK) {
+        error = prepare_all(w);
+    }
+    if (error == OK) {
+        error = read_meta(w, &found);
+    }
+    if (error == OK) {
+        error = db_checkpoint_all(&w->db);
+    }
+    if (error == OK) {
+        error = db_remember_names(&w->db);
+    }
+out:
+    if (error != OK) {
+        if (problem[0] == '\0') {
+            (void)snprintf(problem, problem_size, "%s/group-%" PRIu32 "/kv.db cannot be used: %s",
+                           data_dir, group, err_text(error));
+        }
+        kv_writer_close(&w);
+    } else {
+        link_make(data_dir, group);
+        *meta = found;
+        *out = w;
+    }
+    mem_free(path);
+    return error;
+}
+
+void kv_writer_close(struct kv_writer **w)
+{
+    struct kv_writer *writer = *w;
+    *w = NULL;
+    if (writer != NULL) {
+        db_close(&writer->db);
+        mem_free(writer);
+    }
+}
+
+/* ---- writing ----------------------------------------------------------------------------------- */
+
+static enum err write_history(struct kv_writer *w, const struct kv_batch *batch)
+{
+    struct kv_batch_cursor at;
+    struct kv_history row;
+    sqlite3_stmt *s = w->history_insert;
+    kv_batch_history_start(batch, &at);
+    while (kv_batch_history_next(&at, &row)) {
+        db_bind_u64(s, 1, row.change);
+        db_bind_blob(s, 2, row.key);
+        db_bind_i64(s, 3, row.create_revision);
+        db_bind_i64(s, 4, row.version);
+        db_bind_i64(s, 5, row.lease);
+        db_bind_u64(s, 6, row.deleted ? 1 : 0);
+        db_bind_u64(s, 7, row.previous_change);
+        db_bind_u64(s, 8, row.jump_change);
+        db_bind_blob(s, 9, row.value);
+        enum err error = db_run(&w->db, s);
+        if (error != OK) {
+            return error;
+        }
+    }
+    return OK;
+}
+
+static enum err write_current(struct kv_writer *w, const struct kv_batch *batch)
+{
+    struct kv_batch_cursor at;
+    struct kv_current row;
+    sqlite3_stmt *s = w->current_write;
+    kv_batch_current_start(batch, &at);
+    while (kv_batch_current_next(&at, &row)) {
+        db_bind_blob(s, 1, row.key);
+        db_bind_u64(s, 2, row.change);
+        db_bind_i64(s, 3, row.create_revision);
+        db_bind_i64(s, 4, row.version);
+        db_bind_i64(s, 5, row.lease);
+        db_bind_u64(s, 6, row.depth);
+        db_bind_u64(s, 7, row.deleted ? 1 : 0);
+        enum err error = db_run(&w->db, s);
+        if (error != OK) {
+            return error;
+        }
+    }
+    return OK;
+}
+
+static enum err write_members(struct kv_writer *w, const struct configuration *c)
+{
+    db_bind_u64(w->cluster_write, 1, c->cluster_id);
+    enum err error = db_run(&w->db, w->cluster_write);
+    if (error == OK) {
+        error = db_run(&w->db, w->members_clear);
+    }
+    for (size_t i = 0; error == OK && i < c->count; i++) {
+        const struct member *m = &c->members[i];
+        sqlite3_stmt *s = w->member_insert;
+        db_bind_u64(s, 1, i + 1);
+        db_bind_u64(s, 2, m->id);
+        db_bind_text(s, 3, m->name);
+        db_bind_text(s, 4, m->peer);
+        db_bind_text(s, 5, m->client);
+        db_bind_u64(s, 6, m->voter_incoming ? 1 : 0);
+        db_bind_u64(s, 7, m->voter_outgoing ? 1 : 0);
+        error = db_run(&w->db, s);
+    }
+    return error;
+}
+
+enum err kv_writer_write(struct kv_writer *w, const struct kv_batch *batch)
+{
+    enum err error = db_begin(&w->db);
+    if (error != OK) {
+        return error;
+    }
+    error = write_history(w, batch);
+    if (error == OK) {
+        error = write_current(w, batch);
+    }
+    if (error == OK && batch->members != NULL) {
+        error = write_members(w, batch->members);
+    }
+    if (error == OK) {
+        db_bind_u64(w->meta_write, 1, batch->applied_index);
+        db_bind_u64(w->meta_write, 2, batch->applied_term);
+        db_bind_i64(w->meta_write, 3, batch->revision);
+        error = db_run(&w->db, w->meta_write);
+    }
+    if (error != OK) {
+        db_rollback(&w->db);
+        return error;
+    }
+    return db_commit(&w->db);
+}
+
+enum err kv_writer_maintain(struct kv_writer *w, bool idle)
+{
+    enum err error = db_maintain(&w->db, idle);
+    return error == OK && idle ? db_check_names(&w->db) : error;
+}
+
+void kv_writer_figures(struct kv_writer *w, struct db_figures *out)
+{
+    db_figures(&w->db, out);
+}
