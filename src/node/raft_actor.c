@@ -57,8 +57,8 @@ struct raft_actor {
     bool bootstrap_dirty;
     enum bootstrap_action bootstrap_said;
     size_t bootstrap_said_peer;
-    uint64_t
-        founding_sequence; /* persist that holds the founded configuration; announced when durable */
+    bool founding;              /* the founded configuration is not durable yet: tell nobody */
+    uint64_t founding_sequence; /* the persist that holds it; 0: not handed out yet */
     uint64_t random_state;
 
     struct raft_propose **held; /* to be proposed, in order; waits while no leader is known */
@@ -233,8 +233,7 @@ static void found_cluster(struct raft_actor *a, uint64_t now_us)
     struct raft_event event = {
         .type = RAFT_EVENT_BOOTSTRAP, .now_us = now_us, .configuration = &configuration};
     step(a, &event);
-    ASSERT(a->effects.has_persist);
-    a->founding_sequence = a->effects.persist.sequence;
+    a->founding = true;
     log_event(LOG_NOTICE, "founding the cluster",
               "cluster=%s cluster_id=%016" PRIx64 " members=%zu", a->own.cluster, cluster_id,
               configuration.count);
@@ -528,6 +527,9 @@ static void send_persist(struct raft_actor *a)
     persist->persist = a->effects.persist;
     a->effects.persist.entries = NULL;
     a->effects.has_persist = false;
+    if (a->founding && a->founding_sequence == 0) {
+        a->founding_sequence = persist->persist.sequence;
+    }
     ACTOR_SEND(a->to.log, persist);
 }
 
@@ -584,14 +586,14 @@ static void state_changed(struct raft_actor *a)
     if (status.configuration_index != a->seen_configuration_index) {
         a->seen_configuration_index = status.configuration_index;
         const struct configuration *configuration = raft_configuration(a->core);
-        a->own.empty = false;
+        a->own.empty = a->own.empty && configuration->count == 0;
         if (configuration->count > 0 && configuration_find(configuration, a->own.member_id) < 0) {
             log_event(LOG_ERROR, "not a member",
                       "reason=\"the cluster's configuration does not hold this node's identity\" "
                       "member_id=%016" PRIx64,
                       a->own.member_id);
         }
-        if (a->founding_sequence == 0) {
+        if (!a->founding) {
             tell_identity(a);
         }
     }
@@ -702,8 +704,8 @@ static void take_peer_down(struct raft_actor *a, const struct raft_peer_down *do
         return;
     }
     a->peers[down->peer_index].up = false;
-    a->bootstrap_peers[down->peer_index].heard =
-        false; /* founding wants everybody's word at once */
+    /* Founding wants everybody's word at once. */
+    a->bootstrap_peers[down->peer_index].heard = false;
     a->bootstrap_dirty = true;
     struct raft_event event = {
         .type = RAFT_EVENT_PEER_DOWN, .now_us = now_us, .peer = down->member_id};
@@ -741,8 +743,8 @@ static void handle(void *self, struct msg *m, uint64_t now_us)
         event.type = RAFT_EVENT_DURABLE;
         event.sequence = ((const struct raft_durable *)m)->sequence;
         step(a, &event);
-        if (a->founding_sequence != 0 && event.sequence >= a->founding_sequence) {
-            a->founding_sequence = 0;
+        if (a->founding && a->founding_sequence != 0 && event.sequence >= a->founding_sequence) {
+            a->founding = false;
             tell_identity(a);
         }
         break;
@@ -782,10 +784,6 @@ static void flush(void *self, uint64_t now_us)
 {
     struct raft_actor *a = self;
     consider_bootstrap(a, now_us);
-    if (a->effects.has_persist) {
-        send_persist(
-            a); /* the founding entry goes out on its own, before the batch's own persist */
-    }
     propose_held(a, now_us);
     struct raft_event event = {.type = RAFT_EVENT_FLUSH, .now_us = now_us};
     step(a, &event);
