@@ -21,7 +21,7 @@
 #define MIB (UINT64_C(1024) * KIB)
 #define GIB (UINT64_C(1024) * MIB)
 
-/* No more threads of clients than a request's number has room for; limits.c asserts the equality. */
+/* No more threads of clients than a request's number has room for; test_config.c asserts the equality. */
 #define CONFIG_CLIENT_THREADS_MAX 64
 
 /* One append carries up to append_bytes_max and then at most one more entry; both together with their

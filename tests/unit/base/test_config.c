@@ -7,11 +7,15 @@
 #include "suite.h"
 
 #include "config.h"
+#include "message.h"
 #include "base/config_internal.h"
+#include "base/config_table.h"
 
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+_Static_assert(CONFIG_CLIENT_THREADS_MAX == CLIENTS_MAX, "a request's number names its client");
 
 #define SAMPLE_PATH "etc/holdfast.conf"
 
