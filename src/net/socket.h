@@ -37,8 +37,8 @@ void socket_address_text(const struct socket_address *address, char *out, size_t
 void socket_remote_text(int fd, char *out, size_t out_size);
 
 /*
- * Listen on "host:port" or "[v6]:port"; port 0 takes a free one. A host that means several
- * addresses: the first that works. "[::]" takes IPv4 too.
+ * Listen on "host:port" or "[v6]:port". A host that means several addresses: the first that works.
+ * "[::]" takes IPv4 too.
  *
  * out      the descriptor; the caller closes it
  * problem  on error: one sentence that names the address (problem_size octets)

@@ -13,7 +13,7 @@
  *
  * Invariants
  *  1. The name is resolved again at every dial; its addresses are tried in turn.
- *  2. Unsent octets never exceed PEER_UNSENT_BYTES_MAX + one frame; a peer that takes nothing for
+ *  2. Unsent octets never exceed the core's window + PEER_UNSENT_BYTES_MAX + one frame; a peer that takes nothing for
  *     stall_us is disconnected. So a dead or blocked peer costs bounded memory.
  *  3. Input per look at a socket is bounded by PEER_READS_PER_READY reads.
  *  4. Only messages of the newest known start of the peer are passed on: when a handshake of either
@@ -42,7 +42,7 @@
 #define PEER_DIAL_TIMEOUT_MIN_MS 1000 /* one address, and the greeting behind it */
 #define PEER_STALL_TIMEOUTS      4    /* election timeouts without taking an octet */
 #define PEER_STALL_MIN_MS        1000
-#define PEER_UNSENT_BYTES_MAX    (4 * PEER_FRAME_BYTES_MAX)
+#define PEER_UNSENT_BYTES_MAX    (4 * PEER_FRAME_BYTES_MAX) /* beside the core's window */
 
 enum outbound_state {
     OUT_WAITING,

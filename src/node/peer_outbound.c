@@ -221,11 +221,13 @@ void peer_outbound_send(struct peer *p, const struct peer_send *m, uint64_t now_
     raft_message_encode(&m->message, &out->unsent);
     if (peer_frame_end(&out->unsent, begin) != OK) {
         p->dropped_count++;
-        log_event(LOG_ERROR, "message too large for a peer frame; dropped",
-                  "peer=%s limit_bytes=%zu", p->settings.name, PEER_FRAME_BYTES_MAX);
+        if (peer_is_news(&out->told, "message too large")) { /* the core will repeat it */
+            log_event(LOG_ERROR, "message too large for a peer frame; dropped",
+                      "peer=%s limit_bytes=%zu", p->settings.name, PEER_FRAME_BYTES_MAX);
+        }
         return;
     }
-    if (unsent_bytes(out) > PEER_UNSENT_BYTES_MAX) {
+    if (unsent_bytes(out) > p->settings.window_bytes + PEER_UNSENT_BYTES_MAX) {
         outbound_fail(p, now_us, "it takes messages too slowly");
     }
 }
