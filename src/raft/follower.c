@@ -10,8 +10,8 @@
  * new read round is answered at once; entries are answered when the disk has them, or after a heartbeat
  * interval without an answer, so that a slow disk is not taken for a dead node.
  *
- * Back-pressure of a slow state machine: entries not yet applied stay in memory, so beyond
- * uncommitted_bytes_max of them they are not acknowledged; the leader's window then closes (trap 26).
+ * Back-pressure of a slow state machine: committed entries not yet applied stay in memory, so beyond
+ * uncommitted_bytes_max of them nothing more is acknowledged; the leader's window closes (trap 26).
  *
  * Invariants
  *  1. The log is cut only at a real conflict, never by a shorter or older message (trap 15), and never
@@ -182,14 +182,14 @@ void follower_on_append(struct raft *r, const struct raft_message *m)
     r->reply_round = raft_max(r->reply_round, m->read_round);
 }
 
-/* Durable, equal to the leader's, and not too far beyond what is applied. */
+/* Durable and equal to the leader's. While too much that is committed waits for the state machine, no
+ * more than before. (Not: while too much is unapplied. A new leader commits nothing before its own
+ * term's entry is acknowledged, so counting uncommitted entries would wait for itself.) */
 static uint64_t acknowledgeable_index(const struct raft *r)
 {
     uint64_t match = raft_min(r->log.durable_index, r->matched_index);
-    if (match <= r->last_applied || r->last_applied + 1 < r->log.memory_first) {
-        return match;
-    }
-    return raft_log_fit(&r->log, r->last_applied, match, r->uncommitted_bytes_max);
+    uint64_t waiting = raft_log_bytes_between(&r->log, r->last_applied, r->commit_index);
+    return waiting > r->uncommitted_bytes_max ? raft_min(match, r->acked_match_index) : match;
 }
 
 void follower_flush(struct raft *r, struct raft_effects *out)

@@ -406,6 +406,7 @@ struct raft *raft_create(const struct raft_boot *boot)
     r->commit_index = boot->may_not_vote ? boot->trimmed_index : boot->applied_index;
     r->last_applied = boot->applied_index;
     r->apply_handed_index = boot->applied_index;
+    r->boot_applied_index = boot->applied_index;
     r->kv_durable_index = boot->applied_index;
     r->heal_index = UINT64_MAX;
 

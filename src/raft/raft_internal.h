@@ -221,6 +221,7 @@ struct raft {
     uint64_t leader; /* 0: unknown */
     uint64_t commit_index, last_applied;
     uint64_t apply_handed_index; /* given out for apply */
+    uint64_t boot_applied_index; /* applied before this start */
     uint64_t kv_durable_index;
     uint64_t leader_trim_index; /* every member has the log durably applied up to here */
 

@@ -328,6 +328,9 @@ static void send_append(struct raft *r, struct progress *p, struct entries *entr
         .trim_index = r->leader_trim_index,
         .entries = entries,
     };
+    if (p->state == PROGRESS_PROBE) {
+        ring_clear(p); /* the probe before this one is given up */
+    }
     if (entries != NULL) {
         ASSERT(entries->first_index == p->next_index);
         ASSERT(p->ring_count < INFLIGHT_MAX);

@@ -24,7 +24,7 @@ struct suite_test {
 
 #define TEST(function)                                                                             \
     {                                                                                              \
-        #function, function                                                                        \
+#function, function                                                                        \
     }
 
 static inline int suite_run(const char *title, const struct suite_test *tests, size_t count,
@@ -47,8 +47,8 @@ static inline int suite_run(const char *title, const struct suite_test *tests, s
     }
     CU_basic_set_mode(CU_BRM_NORMAL);
     CU_ErrorCode ran = CU_basic_run_tests();
-    bool failed = ran != CUE_SUCCESS || CU_get_number_of_failures() != 0 ||
-                  CU_get_number_of_tests_run() == 0;
+    bool failed =
+        ran != CUE_SUCCESS || CU_get_number_of_failures() != 0 || CU_get_number_of_tests_run() == 0;
     CU_cleanup_registry();
     return failed ? 1 : 0;
 }
