@@ -17,6 +17,8 @@
  *     stops handing out more at apply_bytes_max, so memory is bounded (trap 26).
  *  4. A large read works a slice per round, between applies, at its pinned revision.
  */
+#include "apply_actor.h"
+
 #include "node.h"
 
 #include <stdio.h>
@@ -53,6 +55,11 @@ struct apply_actor {
     uint64_t applied_told;
     bool overlay_full_said;
 };
+
+struct kv *apply_actor_kv(struct apply_actor *self)
+{
+    return self->kv;
+}
 
 static void fail(enum err error, const char *what)
 {
