@@ -17,10 +17,9 @@ const char *grpc_code_text(enum grpc_code code)
 
 enum grpc_read grpc_reader_next(struct grpc_reader *r, struct view *in, struct view *message)
 {
-    if (r->prefix_used == GRPC_PREFIX_BYTES && r->admitted && r->used == r->size) {
-        /* the last message was handed out; begin anew */
+    if (r->complete) {
         r->prefix_used = 0;
-        r->admitted = false;
+        r->admitted = r->complete = false;
         r->used = r->size = 0;
         mem_free(r->octets);
         r->octets = NULL;
@@ -52,7 +51,7 @@ enum grpc_read grpc_reader_next(struct grpc_reader *r, struct view *in, struct v
     if (r->octets == NULL && in->size >= missing) {
         /* the common case: the whole message lies in this piece, nothing is copied */
         *message = view_of(in->data, missing);
-        r->used = r->size;
+        r->complete = true;
         if (missing > 0) {
             in->data += missing;
             in->size -= missing;
@@ -74,6 +73,7 @@ enum grpc_read grpc_reader_next(struct grpc_reader *r, struct view *in, struct v
         return GRPC_READ_MORE;
     }
     *message = view_of(r->octets, r->size);
+    r->complete = true;
     return GRPC_READ_MESSAGE;
 }
 
@@ -85,7 +85,7 @@ void grpc_reader_admit(struct grpc_reader *r)
 
 bool grpc_reader_is_empty(const struct grpc_reader *r)
 {
-    return r->prefix_used == 0 || (r->admitted && r->used == r->size);
+    return r->prefix_used == 0 || r->complete;
 }
 
 void grpc_reader_free(struct grpc_reader *r)

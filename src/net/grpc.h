@@ -46,6 +46,7 @@ struct grpc_reader {
     uint8_t prefix[GRPC_PREFIX_BYTES];
     uint8_t prefix_used;
     bool admitted; /* the caller has agreed to the message's size */
+    bool complete; /* the message was handed out */
     uint32_t size; /* of the message under way */
     uint32_t used;
     uint8_t *octets; /* NULL while nothing had to be kept */
