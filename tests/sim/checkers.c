@@ -1,0 +1,453 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* checkers.c: see checkers.h, whose numbers the comments below use. */
+#include "checkers.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static void fail(struct checks *c, size_t node, const char *format, ...) PRINTF_LIKE(3, 4);
+
+static void fail(struct checks *c, size_t node, const char *format, ...)
+{
+    char text[400];
+    int used = snprintf(text, sizeof(text), "n%zu: ", node);
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(text + used, sizeof(text) - (size_t)used, format, arguments);
+    va_end(arguments);
+    c->fail(c->context, text);
+}
+
+/* ---- logs as terms ---------------------------------------------------------------------------------- */
+
+static uint64_t term_at(const struct checks_log *log, uint64_t index)
+{
+    return index == 0 || index > log->count ? 0 : log->terms[index - 1];
+}
+
+static void log_cut(struct checks_log *log, uint64_t truncate_from)
+{
+    if (truncate_from != 0 && truncate_from <= log->count) {
+        log->count = (size_t)truncate_from - 1;
+    }
+}
+
+static void log_add(struct checks_log *log, uint64_t term)
+{
+    ARRAY_RESERVE(log->terms, log->capacity, log->count + 1);
+    log->terms[log->count++] = term;
+}
+
+static void log_copy(struct checks_log *to, const struct checks_log *from)
+{
+    ARRAY_RESERVE(to->terms, to->capacity, from->count + 1);
+    if (from->count > 0) {
+        memcpy(to->terms, from->terms, from->count * sizeof(to->terms[0]));
+    }
+    to->count = from->count;
+}
+
+void checks_start(struct checks *c, size_t node_count, checks_fail_fn *failed, void *context)
+{
+    ASSERT(node_count <= CHECKS_NODES_MAX);
+    *c = (struct checks){.node_count = node_count, .fail = failed, .context = context};
+    model_start(&c->model);
+}
+
+static void persists_clear(struct checks_node *n)
+{
+    for (size_t i = 0; i < n->persist_count; i++) {
+        mem_free(n->persists[n->persist_first + i].terms);
+    }
+    n->persist_first = 0;
+    n->persist_count = 0;
+}
+
+void checks_free(struct checks *c)
+{
+    for (size_t i = 0; i < CHECKS_NODES_MAX; i++) {
+        persists_clear(&c->nodes[i]);
+        mem_free(c->nodes[i].persists);
+        mem_free(c->nodes[i].told.terms);
+        mem_free(c->nodes[i].durable.terms);
+    }
+    map_free(&c->leaders);
+    map_free(&c->votes);
+    map_free(&c->content);
+    map_free(&c->hashes);
+    model_free(&c->model);
+}
+
+/* ---- start and end of a node -------------------------------------------------------------------------- */
+
+static void recovered_log(struct checks_node *n, const struct log_recovered *found,
+                          struct checks_log *out)
+{
+    /* What was trimmed is committed; its terms are remembered from before. */
+    log_copy(out, &n->durable);
+    log_cut(out, found->trimmed_index + 1);
+    for (size_t i = 0; i < found->term_run_count; i++) {
+        uint64_t last = i + 1 < found->term_run_count ? found->term_runs[i + 1].first_index - 1
+                                                      : found->last_log_index;
+        while (out->count < last) {
+            log_add(out, found->term_runs[i].term);
+        }
+    }
+}
+
+/* 8 */
+static void check_recovered(struct checks *c, size_t node, const struct log_recovered *found,
+                            const struct checks_log *log)
+{
+    struct checks_node *n = &c->nodes[node];
+    if (found->damaged) {
+        if (!n->excused) {
+            fail(c, node, "calls its log damaged although nothing happened to it: %s",
+                 found->damage_text);
+        }
+        return;
+    }
+    if (log->count < found->last_log_index) {
+        fail(c, node, "term runs of the log end at %zu, the log at %" PRIu64, log->count,
+             found->last_log_index);
+    }
+    if (found->current_term < n->durable_term ||
+        (found->current_term == n->durable_term && n->durable_vote != 0 &&
+         found->voted_for != n->durable_vote)) {
+        fail(c, node,
+             "the disk forgot term %" PRIu64 " vote %" PRIx64 " and has term %" PRIu64
+             " vote %" PRIx64,
+             n->durable_term, n->durable_vote, found->current_term, found->voted_for);
+    }
+    /* A persist behind the last reported one may have truncated: it lies in the list, or not. */
+    for (uint64_t i = 1; i <= n->durable.count; i++) {
+        if (term_at(log, i) == n->durable.terms[i - 1]) {
+            continue;
+        }
+        bool truncated = false;
+        for (size_t k = 0; k < n->persist_count; k++) {
+            uint64_t from = n->persists[n->persist_first + k].truncate_from;
+            truncated = truncated || (from != 0 && from <= i);
+        }
+        if (!truncated) {
+            fail(c, node, "the disk forgot entry %" PRIu64 " of term %" PRIu64 " (now %" PRIu64 ")",
+                 i, n->durable.terms[i - 1], term_at(log, i));
+            return;
+        }
+    }
+}
+
+/* 10 */
+static void check_kv_meta(struct checks *c, size_t node, const struct kv_meta *meta)
+{
+    const struct model *m = &c->model;
+    if (meta->applied_index == 0) {
+        if (meta->revision != 1) {
+            fail(c, node, "an empty kv.db has revision %" PRId64, meta->revision);
+        }
+        return;
+    }
+    if (meta->applied_index > m->count) {
+        fail(c, node, "kv.db holds index %" PRIu64 ", but only %zu are committed",
+             meta->applied_index, m->count);
+        return;
+    }
+    const struct model_entry *e = &m->entries[meta->applied_index - 1];
+    if (meta->revision != e->revision || meta->applied_term != e->term) {
+        fail(c, node,
+             "kv.db at index %" PRIu64 " has revision %" PRId64 " of term %" PRIu64
+             ", the log says %" PRId64 " of term %" PRIu64,
+             meta->applied_index, meta->revision, meta->applied_term, e->revision, e->term);
+    }
+}
+
+void checks_node_started(struct checks *c, size_t node, const struct node_stores *stores)
+{
+    struct checks_node *n = &c->nodes[node];
+    const struct log_recovered *found = &stores->recovered;
+    if (n->member_id != 0 && n->member_id != stores->identity.member_id &&
+        n->durable_sequence > 0) {
+        fail(c, node, "woke up with another identity");
+    }
+    n->member_id = stores->identity.member_id;
+
+    struct checks_log log = {0};
+    recovered_log(n, found, &log);
+    check_recovered(c, node, found, &log);
+    check_kv_meta(c, node, &stores->meta);
+
+    n->damaged_ever = n->damaged_ever || found->damaged;
+    n->excused = n->excused && (found->damaged || found->may_not_vote);
+    log_copy(&n->durable, &log);
+    log_copy(&n->told, &log);
+    mem_free(log.terms);
+    n->durable_term = found->current_term;
+    n->durable_vote = found->voted_for;
+    n->durable_sequence = found->persist_sequence;
+    persists_clear(n);
+    n->handed_index = stores->meta.applied_index;
+    n->seen_any = false;
+    n->asked_or_gave_vote = false;
+    n->running = true;
+}
+
+void checks_node_down(struct checks *c, size_t node)
+{
+    c->nodes[node].running = false;
+}
+
+void checks_excuse(struct checks *c, size_t node)
+{
+    c->nodes[node].excused = true;
+}
+
+/* ---- messages ------------------------------------------------------------------------------------------ */
+
+/* 2 */
+static void check_log_matching(struct checks *c, size_t node, const struct entry *e,
+                               uint64_t previous_term)
+{
+    uint64_t mixed = model_checksum(e) * 31 + previous_term;
+    uint64_t *known = map_get(&c->content, e->index, e->term);
+    if (known == NULL) {
+        map_put(&c->content, e->index, e->term, mixed);
+    } else if (*known != mixed) {
+        fail(c, node, "Log Matching: entry %" PRIu64 " of term %" PRIu64 " has two contents",
+             e->index, e->term);
+    }
+}
+
+static void on_persist(struct checks *c, size_t node, const struct raft_persist *persist)
+{
+    struct checks_node *n = &c->nodes[node];
+    if (persist->truncate_from != 0) {
+        for (uint64_t i = persist->truncate_from; i <= n->told.count && i <= c->model.count; i++) {
+            if (n->told.terms[i - 1] == c->model.entries[i - 1].term) {
+                fail(c, node, "truncates committed entry %" PRIu64, i); /* 7 */
+                break;
+            }
+        }
+        log_cut(&n->told, persist->truncate_from);
+    }
+    struct checks_persist p = {.sequence = persist->sequence,
+                               .term = persist->current_term,
+                               .vote = persist->voted_for,
+                               .truncate_from = persist->truncate_from};
+    if (persist->entries != NULL) {
+        p.first_index = persist->entries->first_index;
+        p.count = persist->entries->count;
+        p.terms = mem_alloc(p.count * sizeof(p.terms[0]));
+        if (p.first_index != n->told.count + 1) {
+            fail(c, node, "persists entry %" PRIu64 " behind entry %zu", p.first_index,
+                 n->told.count);
+        }
+        for (size_t i = 0; i < p.count; i++) {
+            const struct entry *e = &persist->entries->items[i];
+            p.terms[i] = e->term;
+            check_log_matching(c, node, e, term_at(&n->told, e->index - 1));
+            log_add(&n->told, e->term);
+        }
+    }
+    if (n->persist_count == 0) {
+        n->persist_first = 0;
+    }
+    ASSERT(n->persist_count < CHECKS_PERSISTS_MAX);
+    ARRAY_RESERVE(n->persists, n->persist_capacity, n->persist_first + n->persist_count + 1);
+    n->persists[n->persist_first + n->persist_count++] = p;
+}
+
+static void on_durable(struct checks *c, size_t node, uint64_t sequence)
+{
+    struct checks_node *n = &c->nodes[node];
+    while (n->persist_count > 0 && n->persists[n->persist_first].sequence <= sequence) {
+        struct checks_persist *p = &n->persists[n->persist_first];
+        log_cut(&n->durable, p->truncate_from);
+        for (size_t i = 0; i < p->count; i++) {
+            log_add(&n->durable, p->terms[i]);
+        }
+        n->durable_term = p->term;
+        n->durable_vote = p->vote;
+        n->durable_sequence = p->sequence;
+        mem_free(p->terms);
+        n->persist_first++;
+        n->persist_count--;
+    }
+}
+
+/* 6 */
+static void check_quorum(struct checks *c, size_t node, const struct entry *e)
+{
+    size_t holders = 0;
+    for (size_t i = 0; i < c->node_count; i++) {
+        const struct checks_node *n = &c->nodes[i];
+        holders += n->damaged_ever || term_at(&n->durable, e->index) == e->term;
+    }
+    if (holders * 2 <= c->node_count) {
+        fail(c, node,
+             "entry %" PRIu64 " of term %" PRIu64 " is committed but durable on %zu of %zu nodes",
+             e->index, e->term, holders, c->node_count);
+    }
+}
+
+/* 3, for leaders elected before the commit was seen */
+static void check_leaders_hold(struct checks *c, const struct entry *e)
+{
+    for (size_t i = 0; i < c->node_count; i++) {
+        const struct checks_node *n = &c->nodes[i];
+        if (n->running && n->seen_any && n->seen.role == RAFT_LEADER &&
+            n->seen.current_term > e->term && term_at(&n->told, e->index) != e->term) {
+            fail(c, i,
+                 "Leader Completeness: leader of term %" PRIu64 " lacks committed entry %" PRIu64
+                 " of term %" PRIu64,
+                 n->seen.current_term, e->index, e->term);
+        }
+    }
+}
+
+static void on_apply(struct checks *c, size_t node, const struct entries *entries)
+{
+    struct checks_node *n = &c->nodes[node];
+    for (size_t i = 0; i < entries->count; i++) {
+        const struct entry *e = &entries->items[i];
+        if (e->index != n->handed_index + 1) {
+            fail(c, node, "hands out entry %" PRIu64 " after %" PRIu64, e->index, n->handed_index);
+        }
+        n->handed_index = e->index;
+        if (term_at(&n->durable, e->index) != e->term) {
+            fail(c, node, "hands out entry %" PRIu64 " which is not durable here", e->index);
+        }
+        char why[MODEL_TEXT_MAX];
+        bool is_new = false;
+        if (!model_committed(&c->model, e, &is_new, why)) {
+            fail(c, node, "%s", why);
+            return;
+        }
+        if (is_new) {
+            check_quorum(c, node, e);
+            check_leaders_hold(c, e);
+            if (c->committed != NULL) {
+                c->committed(c->context, e);
+            }
+        }
+    }
+}
+
+/* 5 */
+static void on_peer_send(struct checks *c, size_t node, const struct raft_message *m)
+{
+    struct checks_node *n = &c->nodes[node];
+    bool binds = m->type == RAFT_REQUEST_VOTE || m->type == RAFT_VOTE_REPLY ||
+                 m->type == RAFT_APPEND_ENTRIES || m->type == RAFT_APPEND_REPLY;
+    if (binds && m->term > n->durable_term) {
+        fail(c, node, "makes term %" PRIu64 " known (message %d) while its disk has %" PRIu64,
+             m->term, (int)m->type, n->durable_term);
+    }
+    if ((m->type == RAFT_VOTE_REPLY && m->granted) || m->type == RAFT_REQUEST_VOTE) {
+        uint64_t candidate = m->type == RAFT_REQUEST_VOTE ? n->member_id : m->to;
+        n->asked_or_gave_vote = true;
+        if (n->durable_term == m->term && n->durable_vote != candidate) {
+            fail(c, node,
+                 "says it votes for %" PRIx64 " in term %" PRIu64 ", its disk says %" PRIx64,
+                 candidate, m->term, n->durable_vote);
+        }
+        uint64_t *before = map_get(&c->votes, n->member_id, m->term);
+        if (before == NULL) {
+            map_put(&c->votes, n->member_id, m->term, candidate);
+        } else if (*before != candidate) {
+            fail(c, node, "votes twice in term %" PRIu64, m->term);
+        }
+    }
+    if (m->type == RAFT_APPEND_REPLY && m->granted && m->match_index > n->durable.count) {
+        fail(c, node, "acknowledges entry %" PRIu64 " while its disk ends at %zu", m->match_index,
+             n->durable.count);
+    }
+}
+
+void checks_sent(struct checks *c, size_t node, const struct msg *m)
+{
+    switch (m->kind) {
+    case LOG_PERSIST:
+        on_persist(c, node, &((const struct log_persist *)m)->persist);
+        break;
+    case RAFT_DURABLE:
+        on_durable(c, node, ((const struct raft_durable *)m)->sequence);
+        break;
+    case APPLY_ENTRIES:
+        on_apply(c, node, ((const struct apply_entries *)m)->entries);
+        break;
+    case PEER_SEND:
+        on_peer_send(c, node, &((const struct peer_send *)m)->message);
+        break;
+    default: /* kinds of five enums: the rest says nothing the paper limits */
+        break;
+    }
+}
+
+/* ---- states ------------------------------------------------------------------------------------------------ */
+
+static void check_new_leader(struct checks *c, size_t node, const struct raft_status *s)
+{
+    const struct checks_node *n = &c->nodes[node];
+    uint64_t *leader = map_get(&c->leaders, s->current_term, 0);
+    if (leader == NULL) {
+        map_put(&c->leaders, s->current_term, 0, s->id);
+    } else if (*leader != s->id) {
+        fail(c, node, "Election Safety: term %" PRIu64 " has two leaders", s->current_term); /* 1 */
+    }
+    const struct model *m = &c->model;
+    for (size_t i = m->count; i > 0; i--) { /* 3 */
+        if (m->entries[i - 1].term < s->current_term) {
+            if (term_at(&n->told, i) != m->entries[i - 1].term) {
+                fail(c, node,
+                     "Leader Completeness: the new leader of term %" PRIu64
+                     " lacks committed entry %zu of term %" PRIu64,
+                     s->current_term, i, m->entries[i - 1].term);
+            }
+            break;
+        }
+    }
+}
+
+void checks_raft_ran(struct checks *c, size_t node, const struct raft *core)
+{
+    struct checks_node *n = &c->nodes[node];
+    struct raft_status s;
+    raft_status(core, &s);
+    if (n->seen_any) {
+        if (s.current_term < n->seen.current_term) {
+            fail(c, node, "its term falls from %" PRIu64 " to %" PRIu64, n->seen.current_term,
+                 s.current_term);
+        }
+        if (s.commit_index < n->seen.commit_index) {
+            fail(c, node, "its commit index falls from %" PRIu64 " to %" PRIu64,
+                 n->seen.commit_index, s.commit_index);
+        }
+    }
+    if (s.role == RAFT_LEADER &&
+        (!n->seen_any || n->seen.role != RAFT_LEADER || n->seen.current_term != s.current_term)) {
+        check_new_leader(c, node, &s);
+    }
+    if (s.may_not_vote && n->asked_or_gave_vote) {
+        fail(c, node, "votes or campaigns while its log is damaged"); /* 9 */
+    }
+    if (!s.may_not_vote) {
+        n->excused = n->excused && n->seen_any && n->seen.may_not_vote ? false : n->excused;
+    }
+    n->asked_or_gave_vote = false;
+    n->seen = s;
+    n->seen_any = true;
+    if (s.current_term > c->greatest_term) {
+        c->greatest_term = s.current_term;
+    }
+}
+
+void checks_hash(struct checks *c, size_t node, uint64_t applied_index, uint64_t hash)
+{
+    uint64_t *known = map_get(&c->hashes, applied_index, 0);
+    if (known == NULL) {
+        map_put(&c->hashes, applied_index, 0, hash);
+    } else if (*known != hash) {
+        fail(c, node, "the state at index %" PRIu64 " differs from another node's", applied_index);
+    }
+}

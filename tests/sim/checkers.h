@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * checkers.h: what must hold of the nodes whatever happens, seen from outside: through the messages
+ * between their actors, the state of their cores between two handlers, and what they find on their
+ * disks at start.
+ *
+ * Checked here (Raft = the extended paper, "trap n" = the list of traps)
+ *  1. Election Safety: at most one leader in a term. Raft Fig. 3
+ *  2. Log Matching: an (index, term) has one content and one predecessor. Raft Fig. 3
+ *  3. Leader Completeness: a leader holds every entry committed in an earlier term. Raft Fig. 3
+ *  4. State Machine Safety: through model.h. Raft Fig. 3
+ *  5. One vote in a term, across crashes; no vote, campaign, acknowledgement or new term is made
+ *     known before the disk has it. Traps 1, 2, 12, 13
+ *  6. An entry handed out for apply is durable here, and on a majority when it is first handed out.
+ *     Traps 11, 12, 13
+ *  7. No committed entry is truncated. Trap 15
+ *  8. What was said to be durable is on the disk at the next start, and a log is called damaged only if
+ *     something did happen to it. Traps 20, 21, 22
+ *  9. A damaged node neither votes nor campaigns. Trap 22
+ * 10. Entries are applied in order from where kv.db ends, and kv.db ends in a state the log produces.
+ *     Trap 18
+ * 11. Term and commit index of a running node never fall.
+ */
+#ifndef HOLDFAST_SIM_CHECKERS_H
+#define HOLDFAST_SIM_CHECKERS_H
+
+#include "message.h"
+#include "model.h"
+#include "node/node.h"
+
+#define CHECKS_NODES_MAX    8
+#define CHECKS_PERSISTS_MAX 65536 /* on their way to one disk; more is a runaway */
+
+/* A persist the log actor has not reported durable. */
+struct checks_persist {
+    uint64_t sequence, term, vote, truncate_from;
+    uint64_t first_index;
+    size_t count;
+    uint64_t *terms;
+};
+
+/* A log as terms by index; terms[i-1] is index i. */
+struct checks_log {
+    uint64_t *terms;
+    size_t count, capacity;
+};
+
+struct checks_node {
+    bool running;
+    bool excused; /* its disk was tampered with, or refused a sync, since it was last known whole */
+    bool damaged_ever; /* it started damaged once: what it acknowledged before does not count */
+    uint64_t member_id;
+    struct checks_log told;    /* what the core has asked the log actor to have */
+    struct checks_log durable; /* what the log actor said is on the disk */
+    uint64_t durable_term, durable_vote, durable_sequence;
+    struct checks_persist *persists;
+    size_t persist_first, persist_count, persist_capacity;
+    uint64_t handed_index;   /* last entry handed out for apply */
+    struct raft_status seen; /* after its raft actor's last run */
+    bool seen_any;
+    bool asked_or_gave_vote; /* since then */
+};
+
+typedef void checks_fail_fn(void *context, const char *text);
+
+struct checks {
+    size_t node_count;
+    struct checks_node nodes[CHECKS_NODES_MAX];
+    struct model model;
+    struct map leaders; /* (term, 0) -> member id */
+    struct map votes;   /* (voter, term) -> candidate */
+    struct map content; /* (index, term) -> checksum mixed with the term before */
+    struct map hashes;  /* (applied_index, 0) -> kv_hash */
+    uint64_t greatest_term;
+    checks_fail_fn *fail;
+    void *context;
+    /* Called when an entry is first seen committed. */
+    void (*committed)(void *context, const struct entry *e);
+};
+
+void checks_start(struct checks *c, size_t node_count, checks_fail_fn *fail, void *context);
+void checks_free(struct checks *c);
+
+/* A node opened its files. */
+void checks_node_started(struct checks *c, size_t node, const struct node_stores *stores);
+void checks_node_down(struct checks *c, size_t node);
+/* Its raft.db was tampered with, or a sync of it failed: damage is no surprise from now on. */
+void checks_excuse(struct checks *c, size_t node);
+/* A message within a node. */
+void checks_sent(struct checks *c, size_t node, const struct msg *m);
+/* The raft actor's batch is over. */
+void checks_raft_ran(struct checks *c, size_t node, const struct raft *core);
+/* kv_hash at applied_index; equal on all nodes. */
+void checks_hash(struct checks *c, size_t node, uint64_t applied_index, uint64_t hash);
+
+#endif

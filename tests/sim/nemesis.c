@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* nemesis.c: see nemesis.h. */
+#include "nemesis.h"
+
+#include <string.h>
+
+/* What a phase may hold; several at once. */
+enum evil {
+    EVIL_CRASHES,    /* processes and machines end, at any disk operation */
+    EVIL_STOPS,      /* and in order */
+    EVIL_PARTITION,  /* two sides */
+    EVIL_ONE_WAY,    /* single directions are cut */
+    EVIL_BAD_LINKS,  /* loss, repetition, reordering, resets */
+    EVIL_SLOW_LINKS, /* delays about the election timeout */
+    EVIL_SLOW_DISKS,
+    EVIL_BAD_DISK, /* errors on one disk */
+    EVIL_FULL_DISK,
+    EVIL_PAUSES, /* a node does not run for a while */
+    EVIL_SLOW_ACTORS,
+    EVIL_COUNT
+};
+
+struct nemesis {
+    struct cluster *c;
+    uint64_t random;
+    uint64_t end_us;
+    bool healed, quiet;
+    uint64_t phase;
+    uint32_t evils; /* bit set of the seed: what may happen at all */
+    bool may_flip;
+    bool active[EVIL_COUNT];
+};
+
+static uint64_t draw(struct nemesis *n, uint64_t least, uint64_t most)
+{
+    return least + random_below(&n->random, most - least + 1);
+}
+
+static bool one_in(struct nemesis *n, uint64_t count)
+{
+    return random_below(&n->random, count) == 0;
+}
+
+static size_t draw_node(struct nemesis *n)
+{
+    return (size_t)random_below(&n->random, n->c->node_count);
+}
+
+/* ---- single blows ------------------------------------------------------------------------------------ */
+
+/* May one more log be damaged? All but a minority must be whole. */
+static bool may_damage(struct nemesis *n, size_t node)
+{
+    const struct cluster *c = n->c;
+    const struct checks_node *target = &c->checks.nodes[node];
+    bool whole = !target->excused && !(target->seen_any && target->seen.may_not_vote);
+    return whole && (c->node_count - cluster_whole(c) + 1) * 2 < c->node_count;
+}
+
+static void crash(struct nemesis *n, size_t node)
+{
+    struct cluster *c = n->c;
+    enum disk_cut cut = one_in(n, 2) ? DISK_CUT_POWER : DISK_CUT_PROCESS;
+    bool was_running = c->machines[node].state == MACHINE_RUNNING;
+    cluster_crash_node(c, node, cut);
+    if (was_running && n->may_flip && one_in(n, 3) && may_damage(n, node) &&
+        c->checks.model.count > 0) {
+        if (disk_flip_bit(c->disk, node + 1, "raft.db-wal")) {
+            c->figures.flips++;
+            checks_excuse(&c->checks, node);
+            log_event(LOG_INFO, "bit flipped", "node=n%zu", node + 1);
+        }
+    }
+}
+
+static void partition(struct nemesis *n)
+{
+    struct cluster *c = n->c;
+    uint64_t side = random_next(&n->random);
+    bool hold = one_in(n, 2);
+    for (size_t a = 0; a < c->node_count; a++) {
+        for (size_t b = 0; b < c->node_count; b++) {
+            if (a != b && (side >> a & 1) != (side >> b & 1)) {
+                net_cut(c->net, a, b, hold);
+            }
+        }
+    }
+}
+
+static void one_way(struct nemesis *n)
+{
+    struct cluster *c = n->c;
+    for (uint64_t i = draw(n, 1, c->node_count); i > 0; i--) {
+        size_t a = draw_node(n), b = draw_node(n);
+        if (a != b) {
+            net_cut(c->net, a, b, one_in(n, 2));
+        }
+    }
+}
+
+static void bad_disk(struct nemesis *n, size_t node, struct disk_faults *f)
+{
+    switch (draw(n, 0, 2)) {
+    case 0:
+        f->read_error = 2000;
+        break;
+    case 1:
+        f->write_error = 3000;
+        break;
+    default:
+        /* A failed sync may leave less on the platter than the page cache shows. */
+        if (may_damage(n, node)) {
+            f->sync_error = 5000;
+            checks_excuse(&n->c->checks, node);
+        }
+        break;
+    }
+}
+
+static void set_disks(struct nemesis *n)
+{
+    struct cluster *c = n->c;
+    size_t bad = n->active[EVIL_BAD_DISK] ? draw_node(n) : SIZE_MAX;
+    size_t full = n->active[EVIL_FULL_DISK] ? draw_node(n) : SIZE_MAX;
+    for (size_t i = 0; i < c->node_count; i++) {
+        struct disk_faults f = {.sync_us_min = 50, .sync_us_max = 500};
+        if (n->active[EVIL_SLOW_DISKS] && one_in(n, 2)) {
+            f.sync_us_max = 30000;
+            f.stall = 5000;
+            f.stall_us = draw(n, 100000, 3000000);
+        }
+        if (i == bad) {
+            bad_disk(n, i, &f);
+        }
+        f.full = i == full;
+        c->machines[i].faulty_disk = c->machines[i].faulty_disk || i == bad || i == full;
+        disk_set_faults(c->disk, i + 1, &f);
+    }
+}
+
+static void set_links(struct nemesis *n)
+{
+    struct net_faults f = {.delay_us_min = 100, .delay_us_max = 1500};
+    if (n->active[EVIL_SLOW_LINKS]) {
+        f.delay_us_max = draw(n, 10000, 300000);
+        f.slow_parts = (uint32_t)draw(n, 0, 100000);
+        f.slow_us = draw(n, 100000, 3000000);
+    }
+    if (n->active[EVIL_BAD_LINKS]) {
+        f.loss_parts = (uint32_t)draw(n, 0, 200000);
+        f.repeat_parts = (uint32_t)draw(n, 0, 100000);
+        f.reset_parts = (uint32_t)draw(n, 0, 10000);
+        f.reorder = one_in(n, 2);
+    }
+    net_set_faults(n->c->net, &f);
+}
+
+static void set_pace(struct nemesis *n)
+{
+    struct runner_pace pace = {.hop_us_min = 1, .hop_us_max = 30, .handle_us = 2};
+    if (n->active[EVIL_SLOW_ACTORS]) {
+        pace.hop_us_max = draw(n, 30, 3000);
+        pace.slow_parts = (uint32_t)draw(n, 1000, 20000);
+        pace.slow_us = draw(n, 1000, 200000);
+    }
+    runner_set_pace(n->c->runner, &pace);
+}
+
+/* ---- blows that come again and again within a phase ------------------------------------------------------ */
+
+static void strike(struct nemesis *n)
+{
+    struct cluster *c = n->c;
+    if (n->active[EVIL_CRASHES]) {
+        size_t node = draw_node(n);
+        if (one_in(n, 3)) {
+            crash(n, node);
+        } else {
+            disk_die_after(c->disk, node + 1, draw(n, 1, 60));
+        }
+    }
+    if (n->active[EVIL_STOPS] && one_in(n, 3)) {
+        cluster_stop_node(c, draw_node(n));
+    }
+    if (n->active[EVIL_PARTITION] && one_in(n, 3)) {
+        net_heal_all(c->net);
+        partition(n);
+    }
+    if (n->active[EVIL_ONE_WAY] && one_in(n, 2)) {
+        if (one_in(n, 2)) {
+            net_heal_all(c->net);
+        }
+        one_way(n);
+    }
+    if (n->active[EVIL_PAUSES] && one_in(n, 2)) {
+        runner_pause_node(c->runner, draw_node(n) + 1,
+                          runner_now_us(c->runner) + draw(n, 10000, 4000000));
+    }
+}
+
+static void call_strike(void *context, uint64_t argument)
+{
+    struct nemesis *n = context;
+    if (n->healed || n->quiet || n->phase != argument) {
+        return;
+    }
+    strike(n);
+    runner_at(n->c->runner, runner_now_us(n->c->runner) + draw(n, 50000, 3000000), call_strike, n,
+              argument);
+}
+
+/* ---- phases -------------------------------------------------------------------------------------------------- */
+
+static void call_phase(void *context, uint64_t argument)
+{
+    struct nemesis *n = context;
+    UNUSED(argument);
+    if (n->healed) {
+        return;
+    }
+    struct cluster *c = n->c;
+    n->quiet = !n->quiet;
+    n->phase++;
+    memset(n->active, 0, sizeof(n->active));
+    if (!n->quiet) {
+        for (size_t i = 0; i < EVIL_COUNT; i++) {
+            n->active[i] = (n->evils >> i & 1) && one_in(n, 3);
+        }
+    }
+    net_heal_all(c->net);
+    set_disks(n);
+    set_links(n);
+    set_pace(n);
+    if (n->active[EVIL_PARTITION]) {
+        partition(n);
+    }
+    if (n->active[EVIL_ONE_WAY]) {
+        one_way(n);
+    }
+    uint64_t now_us = runner_now_us(c->runner);
+    if (!n->quiet) {
+        runner_at(c->runner, now_us + draw(n, 1000, 2000000), call_strike, n, n->phase);
+    }
+    runner_at(c->runner,
+              now_us + (n->quiet ? draw(n, 1000000, 8000000) : draw(n, 2000000, 15000000)),
+              call_phase, n, 0);
+}
+
+struct nemesis *nemesis_create(struct cluster *c, uint64_t length_us)
+{
+    struct nemesis *n = mem_zalloc(sizeof(*n));
+    n->c = c;
+    n->random = c->seed ^ UINT64_C(0x6576696c);
+    n->end_us = length_us;
+    n->evils = (uint32_t)random_next(&n->random) | (uint32_t)random_next(&n->random);
+    n->may_flip = one_in(n, 3);
+    n->quiet = one_in(n, 2); /* the first phase is the other kind */
+    c->restart_us_max = one_in(n, 3) ? 10000000 : 1500000;
+    call_phase(n, 0);
+    return n;
+}
+
+void nemesis_destroy(struct nemesis **nemesis)
+{
+    mem_free(*nemesis);
+    *nemesis = NULL;
+}
+
+void nemesis_heal(struct nemesis *n)
+{
+    struct cluster *c = n->c;
+    n->healed = true;
+    memset(n->active, 0, sizeof(n->active));
+    net_heal_all(c->net);
+    set_disks(n);
+    set_links(n);
+    set_pace(n);
+    c->restart_us_max = 500000;
+    for (size_t i = 0; i < c->node_count; i++) {
+        disk_die_after(c->disk, i + 1, 0);
+        runner_pause_node(c->runner, i + 1, 0);
+        if (c->machines[i].state == MACHINE_OFF) {
+            cluster_start_node(c, i);
+        }
+    }
+}

@@ -1,0 +1,502 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* net.c: see net.h. A connection is a number that rises at every new one; a frame remembers the one it
+ * was sent on, and is dropped when that one is no more. */
+#include "net.h"
+
+#include "net/peer_handshake.h"
+
+#include <stdio.h>
+#include <string.h>
+
+struct sim_peer {
+    struct net *net;
+    size_t node, peer;
+    uint64_t boot; /* power-ons of the node, counted by the simulator */
+    struct peer_actor_settings settings;
+    struct peer_hello own, known, out_hello;
+    struct configuration configuration;
+    struct actor *actor, *raft;
+    bool up, greeting;
+    uint64_t connection; /* of the last dial that worked */
+};
+
+struct net_link {
+    bool cut, hold;
+    uint64_t cut_number;
+    uint64_t last_arrival_us;
+};
+
+struct frame {
+    struct frame *previous, *next; /* of all in flight, so that the end of a run frees them */
+    size_t from, to;
+    uint64_t connection, to_boot;
+    uint64_t boot_number; /* of the sender, as in its hello */
+    bool hello;           /* an identity update; else a message */
+    struct peer_hello hello_body;
+    uint32_t group;
+    struct buffer body;
+};
+
+struct net {
+    uint64_t random;
+    size_t node_count;
+    struct runner *runner;
+    struct net_faults faults;
+    struct sim_peer *peers[NET_NODES_MAX][NET_NODES_MAX]; /* [node][peer]; NULL: node is down */
+    struct net_link links[NET_NODES_MAX][NET_NODES_MAX];
+    uint64_t connection_last;
+    struct frame *first_frame;
+    size_t frames;
+    struct net_figures figures;
+};
+
+static bool chance(struct net *n, uint32_t parts)
+{
+    return parts != 0 && random_below(&n->random, 1000000) < parts;
+}
+
+static uint64_t draw_delay_us(struct net *n)
+{
+    uint64_t us = n->faults.delay_us_min;
+    if (n->faults.delay_us_max > us) {
+        us += random_below(&n->random, n->faults.delay_us_max - us + 1);
+    }
+    if (chance(n, n->faults.slow_parts)) {
+        us += random_below(&n->random, n->faults.slow_us + 1);
+    }
+    return us;
+}
+
+/* ---- telling raft --------------------------------------------------------------------------------- */
+
+static void report_up(struct sim_peer *p)
+{
+    struct raft_peer_up *m = MSG_NEW(struct raft_peer_up, RAFT_PEER_UP, NULL);
+    m->peer_index = p->settings.peer_index;
+    m->hello = p->known;
+    struct msg *moved = &m->base;
+    runner_send_as(p->net->runner, p->actor, p->raft, &moved, 5);
+}
+
+static void report_down(struct sim_peer *p)
+{
+    struct raft_peer_down *m = MSG_NEW(struct raft_peer_down, RAFT_PEER_DOWN, NULL);
+    m->peer_index = p->settings.peer_index;
+    m->member_id = p->out_hello.member_id;
+    struct msg *moved = &m->base;
+    runner_send_as(p->net->runner, p->actor, p->raft, &moved, 5);
+}
+
+/* ---- connections ------------------------------------------------------------------------------------ */
+
+static void dial(struct sim_peer *p);
+
+static void call_dial(void *context, uint64_t argument)
+{
+    struct net *n = context;
+    size_t node = (size_t)(argument & 0xff);
+    size_t peer = (size_t)(argument >> 8 & 0xff);
+    struct sim_peer *p = n->peers[node][peer];
+    if (p != NULL && p->greeting && p->boot == argument >> 16) {
+        dial(p);
+    }
+}
+
+static void dial_later(struct sim_peer *p, uint64_t delay_us)
+{
+    struct net *n = p->net;
+    uint64_t jitter_us = random_below(&n->random, delay_us + 1);
+    p->greeting = true;
+    runner_at(n->runner, runner_now_us(n->runner) + delay_us / 2 + jitter_us, call_dial, n,
+              p->node | p->peer << 8 | p->boot << 16);
+}
+
+static void connection_break(struct sim_peer *p, uint64_t redial_us)
+{
+    if (!p->up) {
+        return;
+    }
+    p->up = false;
+    p->connection = 0;
+    report_down(p);
+    dial_later(p, redial_us);
+}
+
+static struct peer_greeting greeting_of(const struct sim_peer *p)
+{
+    struct peer_greeting g = {
+        .version_least = PEER_VERSION_LEAST, .version_most = PEER_VERSION_MOST, .hello = p->own};
+    memcpy(g.target, p->settings.name, sizeof(g.target));
+    return g;
+}
+
+/* Does `judge` take what `other` says of itself? */
+static bool welcome(const struct sim_peer *judge, const struct peer_greeting *other)
+{
+    struct peer_door door = {.own = &judge->own,
+                             .configuration = &judge->configuration,
+                             .version_least = PEER_VERSION_LEAST,
+                             .version_most = PEER_VERSION_MOST,
+                             .expected = judge->settings.name};
+    uint16_t version = 0;
+    struct peer_refusal why;
+    enum err error = peer_handshake_check(&door, other, &version, &why);
+    if (error != OK) {
+        log_event(LOG_INFO, "handshake refused", "reason=\"%s\"", why.sentence);
+    }
+    return error == OK;
+}
+
+/* Merge a hello that came in (not on our own connection). */
+static bool note_inbound(struct sim_peer *p, const struct peer_hello *hello)
+{
+    bool news = false;
+    struct peer_refusal why;
+    if (peer_handshake_note(&p->known, hello, &news, &why) != OK) {
+        return false;
+    }
+    if (p->up && p->out_hello.boot_id != hello->boot_id) {
+        connection_break(p, NET_DIAL_RETRY_US);
+    } else if (news && p->up) {
+        report_up(p);
+    }
+    return true;
+}
+
+static void dial(struct sim_peer *p)
+{
+    struct net *n = p->net;
+    struct sim_peer *other = n->peers[p->peer][p->node];
+    p->greeting = false;
+    if (p->up) {
+        return;
+    }
+    if (other == NULL || n->links[p->node][p->peer].cut || n->links[p->peer][p->node].cut) {
+        dial_later(p, NET_DIAL_RETRY_US);
+        return;
+    }
+    struct peer_greeting hello = greeting_of(p);
+    struct peer_greeting answer = greeting_of(other);
+    bool news = false;
+    struct peer_refusal why;
+    if (!welcome(other, &hello) || !note_inbound(other, &p->own) || !welcome(p, &answer) ||
+        peer_handshake_note(&p->known, &other->own, &news, &why) != OK) {
+        dial_later(p, NET_REFUSED_RETRY_US);
+        return;
+    }
+    p->up = true;
+    p->out_hello = other->own;
+    p->connection = ++n->connection_last;
+    n->figures.connections++;
+    report_up(p);
+}
+
+/* ---- frames -------------------------------------------------------------------------------------------- */
+
+static void frame_add(struct net *n, struct frame *f)
+{
+    ASSERT(n->frames < NET_FRAMES_MAX);
+    n->frames++;
+    f->previous = NULL;
+    f->next = n->first_frame;
+    if (f->next != NULL) {
+        f->next->previous = f;
+    }
+    n->first_frame = f;
+}
+
+static void frame_free(struct net *n, struct frame *f)
+{
+    if (f->previous != NULL) {
+        f->previous->next = f->next;
+    } else {
+        n->first_frame = f->next;
+    }
+    if (f->next != NULL) {
+        f->next->previous = f->previous;
+    }
+    buffer_free(&f->body);
+    mem_free(f);
+    n->frames--;
+}
+
+static void receive_hello(struct sim_peer *to, const struct frame *f)
+{
+    struct peer_greeting g = {.version_least = PEER_VERSION_LEAST,
+                              .version_most = PEER_VERSION_MOST,
+                              .hello = f->hello_body};
+    memcpy(g.target, to->own.name, sizeof(g.target));
+    struct sim_peer *from = to->net->peers[f->from][f->to];
+    if (!welcome(to, &g) || !note_inbound(to, &f->hello_body)) {
+        if (from != NULL && from->connection == f->connection) {
+            connection_break(from, NET_REFUSED_RETRY_US);
+        }
+    }
+}
+
+static void receive_message(struct sim_peer *to, const struct frame *f)
+{
+    struct raft_received *m = MSG_NEW(struct raft_received, RAFT_RECEIVED, release_received);
+    m->group = f->group;
+    enum err error = raft_message_decode(view_of(f->body.data, f->body.size), &m->message);
+    ASSERT(error == OK); /* nothing on this network changes octets; TCP's checksum and ours would */
+    to->net->figures.delivered++;
+    struct msg *moved = &m->base;
+    runner_send_as(to->net->runner, to->actor, to->raft, &moved, 5);
+}
+
+static void call_deliver(void *context, uint64_t argument)
+{
+    struct net *n = context;
+    struct frame *f = (struct frame *)(uintptr_t)argument; /* owned by this one call */
+    struct sim_peer *to = n->peers[f->to][f->from];
+    struct sim_peer *from = n->peers[f->from][f->to];
+    const struct net_link *link = &n->links[f->from][f->to];
+    bool alive = to != NULL && to->boot == f->to_boot;
+    /* A sender that reconnected meanwhile gave its old connection up; one that died may still be heard
+     * until its next boot is. */
+    if (from != NULL && from->connection != f->connection &&
+        f->boot_number == from->own.boot_number) {
+        alive = false;
+    }
+    if (alive && f->boot_number < to->known.boot_number) {
+        alive = false;
+    }
+    if (alive && link->cut) {
+        if (link->hold) {
+            runner_at(n->runner, runner_now_us(n->runner) + 20000, call_deliver, n, argument);
+            return;
+        }
+        alive = false;
+    }
+    if (!alive) {
+        n->figures.lost++;
+    } else if (f->hello) {
+        receive_hello(to, f);
+    } else {
+        receive_message(to, f);
+    }
+    frame_free(n, f);
+}
+
+static void schedule_frame(struct net *n, struct frame *f)
+{
+    struct net_link *link = &n->links[f->from][f->to];
+    uint64_t at_us = runner_exact_us(n->runner) + draw_delay_us(n);
+    if (!n->faults.reorder) {
+        if (at_us < link->last_arrival_us) {
+            at_us = link->last_arrival_us;
+        }
+        link->last_arrival_us = at_us;
+    }
+    runner_at(n->runner, at_us, call_deliver, n, (uint64_t)(uintptr_t)f);
+}
+
+static struct frame *frame_new(struct sim_peer *p)
+{
+    struct net *n = p->net;
+    const struct sim_peer *to = n->peers[p->peer][p->node];
+    struct frame *f = mem_zalloc(sizeof(*f));
+    frame_add(n, f);
+    f->from = p->node;
+    f->to = p->peer;
+    f->connection = p->connection;
+    f->to_boot = to != NULL ? to->boot : 0;
+    f->boot_number = p->own.boot_number;
+    return f;
+}
+
+static void send_frame(struct sim_peer *p, struct frame *f)
+{
+    struct net *n = p->net;
+    n->figures.sent++;
+    if (!f->hello && chance(n, n->faults.loss_parts)) {
+        n->figures.lost++;
+        frame_free(n, f);
+        return;
+    }
+    if (!f->hello && chance(n, n->faults.repeat_parts)) {
+        struct frame *again = mem_dup(f, sizeof(*f));
+        again->body = (struct buffer){0};
+        buffer_append(&again->body, f->body.data, f->body.size);
+        frame_add(n, again);
+        schedule_frame(n, again);
+    }
+    schedule_frame(n, f);
+}
+
+/* ---- the peer actor ---------------------------------------------------------------------------------------- */
+
+static void peer_started(void *self, uint64_t now_us)
+{
+    struct sim_peer *p = self;
+    UNUSED(now_us);
+    p->raft = p->settings.actors->raft;
+    p->net->peers[p->node][p->peer] = p;
+    dial_later(p, 2000);
+}
+
+static void peer_handle(void *self, struct msg *m, uint64_t now_us)
+{
+    struct sim_peer *p = self;
+    UNUSED(now_us);
+    if (m->kind == PEER_SEND) {
+        const struct peer_send *send = (const struct peer_send *)m;
+        if (p->up && chance(p->net, p->net->faults.reset_parts)) {
+            connection_break(p, NET_DIAL_RETRY_US);
+        }
+        if (p->up) {
+            struct frame *f = frame_new(p);
+            f->group = send->group;
+            raft_message_encode(&send->message, &f->body);
+            send_frame(p, f);
+        }
+    } else if (m->kind == PEER_IDENTITY) {
+        const struct peer_identity *identity = (const struct peer_identity *)m;
+        p->own = identity->own;
+        p->configuration = identity->configuration;
+        if (p->up) {
+            struct frame *f = frame_new(p);
+            f->hello = true;
+            f->hello_body = p->own;
+            send_frame(p, f);
+        }
+    }
+    msg_free_base(&m);
+}
+
+static void peer_stop(void *self, uint64_t now_us)
+{
+    struct sim_peer *p = self;
+    UNUSED(now_us);
+    p->net->peers[p->node][p->peer] = NULL;
+    actor_stopped(actor_self());
+}
+
+static void peer_destroy(void *self)
+{
+    struct sim_peer *p = self;
+    if (p->net->peers[p->node][p->peer] == p) {
+        p->net->peers[p->node][p->peer] = NULL;
+    }
+    mem_free(p);
+}
+
+struct actor *net_peer_create(struct net *n, size_t node, size_t peer, uint64_t boot,
+                              const struct peer_actor_settings *settings)
+{
+    static const struct actor_ops ops = {
+        .started = peer_started, .handle = peer_handle, .stop = peer_stop, .destroy = peer_destroy};
+    struct sim_peer *p = mem_zalloc(sizeof(*p));
+    p->net = n;
+    p->node = node;
+    p->peer = peer;
+    p->boot = boot;
+    p->settings = *settings;
+    p->own = settings->hello;
+    p->configuration = settings->configuration;
+    char name[MEMBER_NAME_MAX + 8];
+    (void)snprintf(name, sizeof(name), "peer-%s", settings->name);
+    p->actor = actor_create(&ops, p, name);
+    return p->actor;
+}
+
+/* ---- the whole ------------------------------------------------------------------------------------------------ */
+
+struct net *net_create(uint64_t seed, size_t node_count, struct runner *runner)
+{
+    ASSERT(node_count <= NET_NODES_MAX);
+    struct net *n = mem_zalloc(sizeof(*n));
+    n->random = seed ^ UINT64_C(0x6e6574);
+    n->node_count = node_count;
+    n->runner = runner;
+    n->faults = (struct net_faults){.delay_us_min = 100, .delay_us_max = 500};
+    return n;
+}
+
+void net_destroy(struct net **net)
+{
+    struct net *n = *net;
+    *net = NULL;
+    if (n == NULL) {
+        return;
+    }
+    while (n->first_frame != NULL) {
+        frame_free(n, n->first_frame);
+    }
+    mem_free(n);
+}
+
+void net_set_faults(struct net *n, const struct net_faults *faults)
+{
+    n->faults = *faults;
+}
+
+/* The cut outlived a stalled connection's patience. */
+static void call_give_up(void *context, uint64_t argument)
+{
+    struct net *n = context;
+    size_t from = (size_t)(argument & 0xff);
+    size_t to = (size_t)(argument >> 8 & 0xff);
+    if (n->links[from][to].cut && n->links[from][to].cut_number == argument >> 16 &&
+        n->peers[from][to] != NULL) {
+        connection_break(n->peers[from][to], NET_DIAL_RETRY_US);
+    }
+}
+
+void net_cut(struct net *n, size_t from, size_t to, bool hold)
+{
+    struct net_link *link = &n->links[from][to];
+    if (link->cut) {
+        return;
+    }
+    link->cut = true;
+    link->hold = hold;
+    link->cut_number++;
+    uint64_t patience_us = 200000 + random_below(&n->random, 4000000);
+    runner_at(n->runner, runner_now_us(n->runner) + patience_us, call_give_up, n,
+              from | to << 8 | link->cut_number << 16);
+}
+
+void net_heal(struct net *n, size_t from, size_t to)
+{
+    n->links[from][to].cut = false;
+}
+
+void net_heal_all(struct net *n)
+{
+    for (size_t from = 0; from < NET_NODES_MAX; from++) {
+        for (size_t to = 0; to < NET_NODES_MAX; to++) {
+            net_heal(n, from, to);
+        }
+    }
+}
+
+static void call_break(void *context, uint64_t argument)
+{
+    struct net *n = context;
+    struct sim_peer *p = n->peers[argument & 0xff][argument >> 8 & 0xff];
+    if (p != NULL && p->connection == argument >> 16) {
+        connection_break(p, NET_DIAL_RETRY_US);
+    }
+}
+
+void net_node_down(struct net *n, size_t node)
+{
+    for (size_t i = 0; i < n->node_count; i++) {
+        ASSERT(n->peers[node][i] == NULL);
+        struct sim_peer *p = n->peers[i][node];
+        if (p != NULL && p->up) {
+            /* Its kernel says so at once, or nobody does for a while. */
+            uint64_t notice_us =
+                random_below(&n->random, 2) == 0 ? 500 : random_below(&n->random, 3000000);
+            runner_at(n->runner, runner_now_us(n->runner) + notice_us, call_break, n,
+                      i | node << 8 | p->connection << 16);
+        }
+    }
+}
+
+void net_figures(const struct net *n, struct net_figures *out)
+{
+    *out = n->figures;
+}

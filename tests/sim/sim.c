@@ -1,0 +1,455 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * sim.c: runs seeds. One seed is one cluster's life: nodes start empty, clients work, the nemesis
+ * strikes for a fixed virtual time, then everything heals, and all nodes must come together, serve
+ * linearizable reads, and hold the same state; all the while the checkers look on.
+ *
+ * Each seed runs in a process of its own, so that a failed assert ends that seed and names it. A
+ * failure prints the seed, the commit and the command that replays it.
+ */
+#include "nemesis.h"
+
+#include "node/apply_actor.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#ifndef SIM_COMMIT
+#define SIM_COMMIT "unknown"
+#endif
+
+#define SEED_SECONDS_MAX 1200 /* real time after which a seed hangs for certain */
+#define SETTLE_US        3000000
+#define FINISH_US_MAX    60000000
+#define STEP_US          100000
+#define FAILURE_LINES    60
+#define JOBS_MAX         16
+
+struct options {
+    uint64_t first_seed, last_seed;
+    uint64_t length_s;
+    size_t node_count; /* 0: drawn */
+    size_t jobs;
+    bool verbose, twice, no_fork, keep_going;
+};
+
+struct outcome {
+    uint64_t seed;
+    bool failed;
+    uint64_t digest, events, virtual_us;
+    uint64_t operations, done, not_done, unknown, undecided, committed, terms;
+    struct cluster_figures machines;
+    struct net_figures net;
+    uint64_t injected;
+};
+
+static struct cluster *running; /* for the handler of fatal signals alone */
+static struct options opt = {.length_s = 60, .jobs = 1};
+
+/* ---- one seed ------------------------------------------------------------------------------------------ */
+
+static size_t nodes_of(uint64_t seed)
+{
+    return opt.node_count != 0 ? opt.node_count : seed % 4 == 3 ? 5 : 3;
+}
+
+static void print_failure(const struct cluster *c, const char *what)
+{
+    size_t kept = c->line_count < FAILURE_LINES ? c->line_count : FAILURE_LINES;
+    for (size_t i = 0; i < kept; i++) {
+        printf("    %s\n", c->lines[(c->line_count - kept + i) % CLUSTER_LINES]);
+    }
+    printf("FAILED seed=%" PRIu64 " commit=%s at=%.6f s nodes=%zu: %s\n"
+           "  replay: make sim SEED=%" PRIu64 " LENGTH=%" PRIu64 "%s\n",
+           c->seed, SIM_COMMIT, (double)runner_exact_us(c->runner) / 1e6, c->node_count, what,
+           c->seed, opt.length_s, opt.node_count != 0 ? " NODES=... as given" : "");
+    fflush(stdout);
+}
+
+static void on_fatal_signal(int number)
+{
+    (void)signal(number, SIG_DFL);
+    if (running != NULL) {
+        char what[64];
+        (void)snprintf(what, sizeof(what), "signal %d (%s)", number,
+                       number == SIGABRT   ? "an assert"
+                       : number == SIGALRM ? "hangs"
+                                           : "crash");
+        print_failure(running, what);
+    }
+    (void)raise(number);
+}
+
+static void call_start(void *context, uint64_t argument)
+{
+    cluster_start_node(context, (size_t)argument);
+}
+
+static bool clients_finished(const struct cluster *c)
+{
+    for (size_t i = 0; i < c->node_count; i++) {
+        const struct machine *m = &c->machines[i];
+        if (m->state == MACHINE_LOST) {
+            continue;
+        }
+        if (m->state != MACHINE_RUNNING) {
+            return false;
+        }
+        for (size_t k = 0; k < m->actors->client_count; k++) {
+            if (!client_finished(m->actors->clients[k])) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+static bool all_applied(const struct cluster *c)
+{
+    for (size_t i = 0; i < c->node_count; i++) {
+        if (c->machines[i].state == MACHINE_LOST) {
+            continue;
+        }
+        struct raft_status s;
+        raft_status(cluster_core(c, i), &s);
+        if (s.last_applied != c->checks.model.count || s.may_not_vote) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void run_until(struct cluster *c, bool (*done)(const struct cluster *c), const char *what)
+{
+    uint64_t end_us = runner_now_us(c->runner) + FINISH_US_MAX;
+    while (!c->failed && !done(c)) {
+        if (runner_now_us(c->runner) >= end_us) {
+            cluster_fail(c, "not live: %d s after everything healed %s", FINISH_US_MAX / 1000000,
+                         what);
+            return;
+        }
+        runner_run(c->runner, runner_now_us(c->runner) + STEP_US);
+    }
+}
+
+static void final_states(struct cluster *c)
+{
+    for (size_t i = 0; i < c->node_count && !c->failed; i++) {
+        if (c->machines[i].state != MACHINE_RUNNING) {
+            continue;
+        }
+        struct kv *kv = apply_actor_kv(runner_private_of(c->machines[i].actors->apply));
+        uint64_t hash = 0;
+        if (kv_hash(kv, &hash) != OK) {
+            cluster_fail(c, "n%zu: kv_hash fails after everything healed", i + 1);
+        }
+        if (kv_revision(kv) != c->checks.model.revision) {
+            cluster_fail(c, "n%zu ends at revision %" PRId64 ", should be %" PRId64, i + 1,
+                         kv_revision(kv), c->checks.model.revision);
+        }
+        checks_hash(&c->checks, i, kv_applied_index(kv), hash);
+    }
+}
+
+static void run_seed(uint64_t seed, struct outcome *out)
+{
+    struct cluster *c = cluster_create(seed, nodes_of(seed), opt.verbose);
+    running = c;
+    struct nemesis *nemesis = nemesis_create(c, opt.length_s * 1000000);
+    for (size_t i = 0; i < c->node_count; i++) {
+        runner_at(c->runner, random_below(&c->random, 1000000), call_start, c, i);
+    }
+    runner_run(c->runner, opt.length_s * 1000000);
+    if (!c->failed) {
+        nemesis_heal(nemesis);
+        runner_run(c->runner, opt.length_s * 1000000 + SETTLE_US);
+    }
+    c->load.finishing = true;
+    run_until(c, clients_finished, "a client still waits for a linearizable read");
+    run_until(c, all_applied, "a node has not applied everything or may not vote");
+    final_states(c);
+    if (!c->failed) {
+        history_judge(&c->history);
+    }
+    *out = (struct outcome){
+        .seed = seed,
+        .failed = c->failed,
+        .digest = runner_digest(c->runner) ^ c->checks.model.count,
+        .events = runner_event_count(c->runner),
+        .virtual_us = runner_now_us(c->runner),
+        .operations = c->history.count,
+        .done = c->history.done,
+        .not_done = c->history.not_done,
+        .unknown = c->history.unknown,
+        .undecided = c->history.undecided,
+        .committed = c->checks.model.count,
+        .terms = c->checks.greatest_term,
+        .machines = c->figures,
+    };
+    net_figures(c->net, &out->net);
+    struct disk_figures disk;
+    disk_figures(c->disk, &disk);
+    out->injected = disk.injected;
+    if (c->failed) {
+        print_failure(c, c->failure);
+    }
+    running = NULL;
+    nemesis_destroy(&nemesis);
+    cluster_destroy(&c);
+}
+
+/* ---- many seeds ------------------------------------------------------------------------------------------ */
+
+static void run_checked(uint64_t seed, struct outcome *out)
+{
+    run_seed(seed, out);
+    if (opt.twice && !out->failed) {
+        struct outcome again;
+        run_seed(seed, &again);
+        if (again.digest != out->digest || again.events != out->events) {
+            printf("FAILED seed=%" PRIu64 " commit=%s: two runs differ (%016" PRIx64
+                   " after %" PRIu64 " events, %016" PRIx64 " after %" PRIu64 ")\n",
+                   seed, SIM_COMMIT, out->digest, out->events, again.digest, again.events);
+            out->failed = true;
+        }
+    }
+}
+
+static void catch_fatal_signals(void)
+{
+    static const int numbers[] = {SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGALRM};
+    for (size_t i = 0; i < ARRAY_COUNT(numbers); i++) {
+        (void)signal(numbers[i], on_fatal_signal);
+    }
+}
+
+struct job {
+    pid_t pid;
+    int fd;
+    uint64_t seed;
+};
+
+static void job_start(struct job *job, uint64_t seed)
+{
+    int ends[2];
+    if (pipe(ends) != 0) {
+        perror("pipe");
+        exit(2);
+    }
+    fflush(stdout);
+    job->seed = seed;
+    job->fd = ends[0];
+    job->pid = fork();
+    if (job->pid < 0) {
+        perror("fork");
+        exit(2);
+    }
+    if (job->pid == 0) {
+        close(ends[0]);
+        catch_fatal_signals();
+        (void)alarm(SEED_SECONDS_MAX);
+        struct outcome out;
+        run_checked(seed, &out);
+        ssize_t written = write(ends[1], &out, sizeof(out));
+        fflush(stdout);
+        _exit(written == (ssize_t)sizeof(out) ? 0 : 2);
+    }
+    close(ends[1]);
+}
+
+static bool job_finish(struct job *job, struct outcome *out)
+{
+    ssize_t size = 0;
+    do {
+        size = read(job->fd, out, sizeof(*out));
+    } while (size < 0 && errno == EINTR);
+    close(job->fd);
+    int status = 0;
+    while (waitpid(job->pid, &status, 0) < 0 && errno == EINTR) {}
+    if (size != (ssize_t)sizeof(*out)) {
+        *out = (struct outcome){.seed = job->seed, .failed = true};
+    }
+    return !out->failed;
+}
+
+static void add(struct outcome *sum, const struct outcome *o)
+{
+    sum->events += o->events;
+    sum->virtual_us += o->virtual_us;
+    sum->operations += o->operations;
+    sum->done += o->done;
+    sum->not_done += o->not_done;
+    sum->unknown += o->unknown;
+    sum->undecided += o->undecided;
+    sum->committed += o->committed;
+    sum->terms += o->terms;
+    sum->injected += o->injected;
+    sum->machines.crashes += o->machines.crashes;
+    sum->machines.power_cuts += o->machines.power_cuts;
+    sum->machines.stops += o->machines.stops;
+    sum->machines.fatals += o->machines.fatals;
+    sum->machines.refused_starts += o->machines.refused_starts;
+    sum->machines.flips += o->machines.flips;
+    sum->machines.damaged_starts += o->machines.damaged_starts;
+    sum->net.sent += o->net.sent;
+    sum->net.lost += o->net.lost;
+    sum->net.connections += o->net.connections;
+}
+
+static void report(const struct outcome *sum, uint64_t seeds, uint64_t failures, double elapsed_s)
+{
+    double hours = (double)sum->virtual_us / 3.6e9;
+    printf("%" PRIu64 " seeds, %" PRIu64 " failed; %.2f simulated cluster-hours in %.1f s: %.1f "
+           "cluster-hours a minute\n",
+           seeds, failures, hours, elapsed_s, elapsed_s > 0 ? hours * 60 / elapsed_s : 0);
+    printf("  operations %" PRIu64 ": done %" PRIu64 ", not carried out %" PRIu64
+           ", outcome unknown %" PRIu64 "; entries committed %" PRIu64 "; terms %" PRIu64
+           "; keys undecided %" PRIu64 "\n",
+           sum->operations, sum->done, sum->not_done, sum->unknown, sum->committed, sum->terms,
+           sum->undecided);
+    printf("  crashes %" PRIu64 " (power %" PRIu64 "), fatal errors %" PRIu64 ", stops %" PRIu64
+           ", refused starts %" PRIu64 ", disk faults %" PRIu64 ", bits flipped %" PRIu64
+           ", damaged starts %" PRIu64 "\n",
+           sum->machines.crashes, sum->machines.power_cuts, sum->machines.fatals,
+           sum->machines.stops, sum->machines.refused_starts, sum->injected, sum->machines.flips,
+           sum->machines.damaged_starts);
+    printf("  messages %" PRIu64 ", lost %" PRIu64 ", connections %" PRIu64 ", events %" PRIu64
+           "\n",
+           sum->net.sent, sum->net.lost, sum->net.connections, sum->events);
+}
+
+static uint64_t run_all(struct outcome *sum)
+{
+    uint64_t failures = 0;
+    struct job jobs[JOBS_MAX];
+    size_t first = 0, count = 0; /* a ring: results are taken in the order of the seeds */
+    uint64_t next = opt.first_seed;
+    while (next <= opt.last_seed || count > 0) {
+        struct outcome out;
+        if (next <= opt.last_seed && opt.no_fork) {
+            run_checked(next++, &out);
+        } else if (next <= opt.last_seed && count < opt.jobs && (failures == 0 || opt.keep_going)) {
+            job_start(&jobs[(first + count) % JOBS_MAX], next++);
+            count++;
+            continue;
+        } else if (count > 0) {
+            (void)job_finish(&jobs[first], &out);
+            first = (first + 1) % JOBS_MAX;
+            count--;
+        } else {
+            break;
+        }
+        failures += out.failed;
+        if (out.failed) {
+            printf("seed %" PRIu64 " failed\n", out.seed);
+        } else if (opt.first_seed == opt.last_seed) {
+            printf("seed %" PRIu64 " passed, digest %016" PRIx64 "\n", out.seed, out.digest);
+        }
+        add(sum, &out);
+        if (failures > 0 && !opt.keep_going && opt.no_fork) {
+            break;
+        }
+    }
+    return failures;
+}
+
+/* ---- command line ---------------------------------------------------------------------------------------- */
+
+static uint64_t number_of(const char *text, char **end)
+{
+    errno = 0;
+    uint64_t n = strtoull(text, end, 10);
+    if (errno != 0 || *end == text) {
+        fprintf(stderr, "sim: not a number: %s\n", text);
+        exit(64);
+    }
+    return n;
+}
+
+static void parse_seeds(const char *text)
+{
+    char *end = NULL;
+    opt.first_seed = number_of(text, &end);
+    opt.last_seed = opt.first_seed;
+    if (*end == '-') {
+        opt.last_seed = number_of(end + 1, &end);
+    }
+    if (*end != '\0' || opt.last_seed < opt.first_seed) {
+        fprintf(stderr, "sim: seeds are N or FROM-TO: %s\n", text);
+        exit(64);
+    }
+}
+
+static void usage(void)
+{
+    fprintf(stderr,
+            "sim --seeds N|FROM-TO|random [--length VIRTUAL_SECONDS] [--nodes 3|5] [--jobs N]\n"
+            "    [--twice] [--keep-going] [--no-fork] [-v]\n");
+    exit(64);
+}
+
+static void parse(int argc, char **argv)
+{
+    char *end = NULL;
+    for (int i = 1; i < argc; i++) {
+        const char *value = i + 1 < argc ? argv[i + 1] : NULL;
+        if (strcmp(argv[i], "-v") == 0) {
+            opt.verbose = true;
+        } else if (strcmp(argv[i], "--twice") == 0) {
+            opt.twice = true;
+        } else if (strcmp(argv[i], "--no-fork") == 0) {
+            opt.no_fork = true;
+        } else if (strcmp(argv[i], "--keep-going") == 0) {
+            opt.keep_going = true;
+        } else if (value == NULL) {
+            usage();
+        } else if (strcmp(argv[i], "--seed") == 0 || strcmp(argv[i], "--seeds") == 0) {
+            parse_seeds(value);
+            i++;
+        } else if (strcmp(argv[i], "--fresh") == 0) { /* so many seeds nobody chose */
+            opt.first_seed = (uint64_t)time(NULL) * 1000;
+            opt.last_seed = opt.first_seed + number_of(value, &end) - 1;
+            i++;
+        } else if (strcmp(argv[i], "--length") == 0) {
+            opt.length_s = number_of(value, &end);
+            i++;
+        } else if (strcmp(argv[i], "--nodes") == 0) {
+            opt.node_count = (size_t)number_of(value, &end);
+            i++;
+        } else if (strcmp(argv[i], "--jobs") == 0) {
+            opt.jobs = (size_t)number_of(value, &end);
+            i++;
+        } else {
+            usage();
+        }
+    }
+    if (opt.jobs == 0 || opt.jobs > JOBS_MAX || opt.node_count > CLUSTER_NODES_MAX ||
+        opt.last_seed == 0 || opt.length_s == 0) {
+        usage();
+    }
+}
+
+int main(int argc, char **argv)
+{
+    parse(argc, argv);
+    struct timespec start, end;
+    (void)clock_gettime(CLOCK_MONOTONIC, &start);
+    if (opt.no_fork) {
+        catch_fatal_signals();
+    }
+    printf("seeds %" PRIu64 "-%" PRIu64 ", %" PRIu64 " virtual seconds each, commit %s\n",
+           opt.first_seed, opt.last_seed, opt.length_s, SIM_COMMIT);
+    struct outcome sum = {0};
+    uint64_t failures = run_all(&sum);
+    (void)clock_gettime(CLOCK_MONOTONIC, &end);
+    double elapsed_s =
+        (double)(end.tv_sec - start.tv_sec) + (double)(end.tv_nsec - start.tv_nsec) / 1e9;
+    report(&sum, opt.last_seed - opt.first_seed + 1, failures, elapsed_s);
+    return failures == 0 ? 0 : 1;
+}
