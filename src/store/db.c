@@ -287,12 +287,11 @@ enum err db_open(struct db *db, const struct db_settings *settings, bool *create
         error = db_error(db, sqlite3_busy_timeout(db->handle, settings->busy_timeout_ms), "open");
     }
     if (error == OK) {
-        if (settings->schema != NULL) {
-            (void)sqlite3_wal_hook(db->handle, on_commit, db);
-        }
         error = set_up(db, created, problem, problem_size);
     }
     if (error == OK) {
+        /* Not before: PRAGMA wal_autocheckpoint takes the hook away. */
+        (void)sqlite3_wal_hook(db->handle, on_commit, db);
         error = prepare_own(db);
     }
     if (error == OK) {

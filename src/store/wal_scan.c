@@ -9,7 +9,6 @@
 #define WAL_MAGIC          0x377f0682u /* the lowest bit: checksums over big-endian words */
 #define WAL_HEADER_BYTES   32
 #define WAL_FRAME_HEADER   24
-#define WAL_PAGE_BYTES     4096 /* when the head cannot be read: all our files have this */
 #define WAL_PAGE_BYTES_MIN 512
 #define WAL_PAGE_BYTES_MAX 65536
 
@@ -56,8 +55,8 @@ struct pass {
     bool ended_broken; /* a spoiled frame claimed to end a transaction */
 };
 
-/* Read the head; a spoiled one makes the pass start broken, with the first frame's salts. */
-static enum err pass_start(struct pass *p, struct vfs_file *file, uint64_t file_size)
+/* Read the head. *whole false: it is spoiled, there is nothing to go on. */
+static enum err pass_start(struct pass *p, struct vfs_file *file, bool *whole)
 {
     uint8_t head[WAL_HEADER_BYTES];
     enum err error = vfs_file_read(file, 0, head, sizeof(head));
@@ -70,21 +69,10 @@ static enum err pass_start(struct pass *p, struct vfs_file *file, uint64_t file_
     p->chain = sum_stored(head + 24);
     memcpy(p->salts, head + 16, sizeof(p->salts));
     struct sum computed = sum_on((struct sum){0, 0}, p->big, head, 24);
-    bool whole = (magic & ~1u) == WAL_MAGIC && sum_equal(computed, p->chain) &&
-                 p->page_bytes >= WAL_PAGE_BYTES_MIN && p->page_bytes <= WAL_PAGE_BYTES_MAX &&
-                 (p->page_bytes & (p->page_bytes - 1)) == 0;
-    if (whole) {
-        return OK;
-    }
-    p->broken = true;
-    p->big = false;
-    p->page_bytes = WAL_PAGE_BYTES;
-    if (file_size >= WAL_HEADER_BYTES + WAL_FRAME_HEADER) {
-        uint8_t frame[WAL_FRAME_HEADER];
-        error = vfs_file_read(file, WAL_HEADER_BYTES, frame, sizeof(frame));
-        memcpy(p->salts, frame + 8, sizeof(p->salts));
-    }
-    return error;
+    *whole = (magic & ~1u) == WAL_MAGIC && sum_equal(computed, p->chain) &&
+             p->page_bytes >= WAL_PAGE_BYTES_MIN && p->page_bytes <= WAL_PAGE_BYTES_MAX &&
+             (p->page_bytes & (p->page_bytes - 1)) == 0;
+    return OK;
 }
 
 static void pass_frame(struct pass *p, const uint8_t *frame, uint64_t number, struct wal_scan *out)
@@ -108,7 +96,7 @@ static void pass_frame(struct pass *p, const uint8_t *frame, uint64_t number, st
     }
     if (whole && ends) {
         out->lost_commits++;
-        if (out->lost_commits > 1 || p->ended_broken || out->spoiled_frame == 0) {
+        if (out->lost_commits > 1 || p->ended_broken) {
             out->damaged = true;
         }
     } else if (ends) {
@@ -134,8 +122,9 @@ enum err wal_scan_file(const char *wal_path, struct wal_scan *out)
         goto out;
     }
     struct pass p = {0};
-    error = pass_start(&p, file, size);
-    if (error != OK) {
+    bool whole = false;
+    error = pass_start(&p, file, &whole);
+    if (error != OK || !whole) {
         goto out;
     }
     size_t frame_bytes = WAL_FRAME_HEADER + p.page_bytes;

@@ -12,6 +12,9 @@
  *   - one behind a spoiled frame that itself ended a transaction.
  * A lone valid commit behind spoiled frames may be the torn tail's own; raft.mark decides those.
  *
+ * A spoiled head proves nothing either: it is rewritten when the WAL starts anew, and then all that lay
+ * behind it is in the database already. The mark decides.
+ *
  * A frame's checksum goes on from the one before, so after a spoiled frame the chain is taken up again
  * from the checksum stored in the preceding frame's header. Only frames with the salts of this WAL
  * generation count; older ones lie behind legitimately.
