@@ -17,8 +17,8 @@ static void check_indexes(const struct raft *r)
     ASSERT(r->last_applied <= r->apply_handed_index);
     ASSERT(raft_log_last_term(&r->log) <= r->current_term);
     /* Applied is what was committed and durable here, or was so before a damaged disk lost it. */
-    ASSERT(r->apply_handed_index <= raft_max(r->boot_applied_index,
-                                             raft_min(r->commit_index, r->log.durable_index)));
+    ASSERT(r->apply_handed_index <=
+           raft_max(r->boot_applied_index, raft_min(r->commit_index, r->log.durable_index)));
     ASSERT(r->may_not_vote || r->boot_applied_index <= r->log.last_index);
     /* Entries still to be applied are in memory. */
     ASSERT(r->log.memory_first <= r->apply_handed_index + 1 ||

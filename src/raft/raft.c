@@ -163,10 +163,10 @@ static void trim_flush(struct raft *r, struct raft_effects *out)
     safe = raft_min(safe, r->last_applied);
     safe = raft_min(safe, r->commit_index);
     safe = raft_min(safe, r->log.durable_index);
-    if (safe < r->log.trimmed_index + LOG_TRIM_SLACK_ENTRIES + LOG_TRIM_STEP_ENTRIES) {
+    if (safe < r->log.trimmed_index + r->trim_slack_entries + r->trim_step_entries) {
         return;
     }
-    out->trim_index = safe - LOG_TRIM_SLACK_ENTRIES;
+    out->trim_index = safe - r->trim_slack_entries;
     raft_log_trim(&r->log, out->trim_index);
 }
 
@@ -392,6 +392,8 @@ struct raft *raft_create(const struct raft_boot *boot)
     r->cache_bytes_max = boot->cache_bytes_max;
     r->uncommitted_bytes_max = boot->uncommitted_bytes_max;
     r->apply_bytes_max = boot->apply_bytes_max;
+    r->trim_slack_entries = LOG_TRIM_SLACK_ENTRIES;
+    r->trim_step_entries = LOG_TRIM_STEP_ENTRIES;
     r->random = boot->seed;
     r->now_us = boot->now_us;
     r->current_term = boot->current_term;

@@ -204,6 +204,7 @@ struct raft {
     uint64_t election_timeout_us, heartbeat_us;
     uint64_t window_bytes, append_bytes_max, cache_bytes_max, uncommitted_bytes_max;
     uint64_t apply_bytes_max;
+    uint64_t trim_slack_entries, trim_step_entries; /* the constants; smaller in tests */
 
     uint64_t random; /* state of random_next */
     uint64_t now_us;

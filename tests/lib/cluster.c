@@ -209,6 +209,10 @@ void cluster_start(struct cluster *c, uint64_t id)
         .apply_bytes_max = c->apply_bytes_max,
     };
     n->raft = raft_create(&boot);
+    if (c->trim_step_entries != 0) {
+        n->raft->trim_slack_entries = c->trim_slack_entries;
+        n->raft->trim_step_entries = c->trim_step_entries;
+    }
     n->up = true;
     n->starts++;
     n->applied_index = n->kv_durable_index;

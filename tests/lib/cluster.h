@@ -113,6 +113,7 @@ struct cluster {
     /* knobs, to be set before the nodes start */
     uint64_t window_bytes, append_bytes_max, cache_bytes_max, uncommitted_bytes_max;
     uint64_t apply_bytes_max;
+    uint64_t trim_slack_entries, trim_step_entries; /* 0: the core's own */
 
     /* the network */
     struct cluster_flight *flights;

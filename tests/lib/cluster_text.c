@@ -171,9 +171,11 @@ void cluster_print_state(struct cluster *c, struct buffer *out)
         struct raft_status s = cluster_status(c, id);
         print(out,
               "%" PRIu64 " %s term=%" PRIu64 " vote=%" PRIu64 " leader=%" PRIu64 " commit=%" PRIu64
-              " applied=%" PRIu64 " durable=%" PRIu64 " log=[%s]%s\n",
+              " applied=%" PRIu64 " durable=%" PRIu64 " log=[",
               id, raft_role_text(s.role), s.current_term, s.voted_for, s.leader, s.commit_index,
-              s.last_applied, s.durable_index, cluster_log_text(c, id),
-              s.may_not_vote ? " may not vote" : "");
+              s.last_applied, s.durable_index);
+        const char *log = cluster_log_text(c, id);
+        buffer_append(out, log, strlen(log));
+        print(out, "]%s\n", s.may_not_vote ? " may not vote" : "");
     }
 }

@@ -18,10 +18,11 @@
 #include <stdlib.h>
 
 #define SEEDS_DEFAULT   300
-#define STORM_STEPS     120
+#define STORM_STEPS     300
 #define STORM_STEP_US   150000
 #define HEAL_US         (60 * CLUSTER_ELECTION_US)
 #define PROPOSALS_BURST 8
+#define TRIM_NEVER      (UINT64_C(1) << 40)
 
 static const size_t sizes[] = {3, 5, 3, 4, 7, 1, 2};
 
@@ -61,10 +62,13 @@ static void crash_some(struct cluster *c)
         return;
     }
     cluster_crash(c, n->id, (size_t)below(c, 4));
-    /* A minority may lose what it had on disk; more damaged nodes than that cannot be survived. */
-    bool may_lose = n->disk.count > n->disk.trimmed_index && damaged_count(c) * 2 + 2 < c->count;
+    /* A minority may lose what it had on disk; more damaged nodes than that cannot be survived. Where
+     * logs are trimmed a loss reaches back to what the node had applied durably at most: nobody could
+     * make good what all have trimmed, but for a snapshot. */
+    uint64_t sure = c->trim_step_entries == TRIM_NEVER ? 0 : n->kv_durable_index;
+    bool may_lose = n->disk.count > sure && damaged_count(c) * 2 + 2 < c->count;
     if (may_lose && below(c, 4) == 0) {
-        uint64_t lost = 1 + below(c, n->disk.count - n->disk.trimmed_index);
+        uint64_t lost = 1 + below(c, n->disk.count - sure);
         cluster_damage(c, n->id, n->disk.count + 1 - lost);
     }
 }
@@ -93,27 +97,30 @@ static void break_connection(struct cluster *c)
 
 static void load(struct cluster *c)
 {
-    struct cluster_node *n = some_node(c);
+    uint64_t leader = cluster_leader(c);
+    struct cluster_node *n =
+        leader != 0 && below(c, 3) != 0 ? cluster_node(c, leader) : some_node(c);
     if (!n->up) {
         return;
     }
     uint64_t count = below(c, PROPOSALS_BURST);
     for (uint64_t i = 0; i < count; i++) {
-        char text[64];
-        (void)snprintf(text, sizeof(text), "%" PRIu64 " at %" PRIu64, c->now_us, n->id);
+        char text[200];
+        (void)snprintf(text, sizeof(text), "%" PRIu64 " at %" PRIu64 "%*s", c->now_us, n->id,
+                       (int)below(c, 100), "");
         (void)cluster_propose(c, n->id, text);
     }
     if (below(c, 2) == 0) {
         (void)cluster_read(c, n->id);
     }
-    if (below(c, 4) == 0) {
+    if (below(c, 2) == 0) {
         cluster_kv_flush(c, n->id);
     }
 }
 
 static void trouble(struct cluster *c)
 {
-    switch (below(c, 12)) {
+    switch (below(c, 16)) {
     case 0:
         if (down_count(c) * 2 < c->count) {
             crash_some(c);
@@ -148,6 +155,15 @@ static void trouble(struct cluster *c)
     case 10:
         c->drop_permille = (unsigned)below(c, 200);
         c->duplicate_permille = (unsigned)below(c, 200);
+        break;
+    case 11:
+        /* an election that nothing else would have caused now */
+        if (below(c, 2) == 0) {
+            struct cluster_node *n = some_node(c);
+            if (n->up && n->raft->role != RAFT_LEADER) {
+                cluster_time_out(c, n->id);
+            }
+        }
         break;
     default:
         break;
@@ -198,6 +214,8 @@ static void run_seed(uint64_t seed)
     c->cache_bytes_max = below(c, 4000);
     c->uncommitted_bytes_max = 2000 + below(c, 8000);
     c->apply_bytes_max = 100 + below(c, 2000);
+    c->trim_slack_entries = below(c, 10);
+    c->trim_step_entries = below(c, 2) == 0 ? TRIM_NEVER : 1 + below(c, 10);
     c->delay_us_max = 5000;
     c->disk_us_max = 5000;
     c->apply_us_max = 5000;
