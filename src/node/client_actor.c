@@ -9,8 +9,8 @@
  * client_calls.c (requests and answers), pending.c (who waits for which number), deadlines.c.
  *
  * What a client is told when no answer comes (trap 51): at its own deadline DEADLINE_EXCEEDED, at
- * ours "request timed out" - both leave open whether a write happened; after a barrier "leader
- * changed" - the write definitely did not happen.
+ * ours "request timed out" - both leave open whether a write happened. After a barrier or a refused
+ * forward the write definitely did not happen: it is proposed again, and its client sees a pause.
  *
  * Invariants
  *  1. The actor's one deadline is never later than the earliest of `deadlines` when it sleeps.
@@ -36,12 +36,20 @@ static void started(void *self, uint64_t now_us)
 
 /* ---- messages -------------------------------------------------------------------------------------- */
 
+static bool is_write(const struct client_call *call)
+{
+    return call->call_kind == CALL_RPC &&
+           (call->kind == METHOD_PUT || call->kind == METHOD_DELETE_RANGE);
+}
+
 static void take_reply(struct client_actor *a, struct client_reply *reply)
 {
     struct client_call *call = pending_take(&a->pending, reply->request_id);
     if (call != NULL) {
         call->request_id = 0;
-        if (reply->error != OK || reply->result == NULL) {
+        if (reply->error == ERR_LEADER_CHANGED && is_write(call)) {
+            call_propose_again(a, call);
+        } else if (reply->error != OK || reply->result == NULL) {
             call_fail(a, call, rpc_error_of(reply->error));
         } else {
             call_reply(a, call, reply->result);
@@ -60,29 +68,23 @@ static void take_status(struct client_actor *a, struct node_status *status)
     MSG_FREE(status);
 }
 
-static bool is_write(const struct client_call *call)
-{
-    return call->call_kind == CALL_RPC &&
-           (call->kind == METHOD_PUT || call->kind == METHOD_DELETE_RANGE);
-}
-
 /* Rare (a change of term), so the whole table is looked through. */
 static void take_barrier(struct client_actor *a, const struct client_barrier *barrier)
 {
-    struct client_call **refused = NULL;
+    struct client_call **lost = NULL;
     size_t count = 0;
     size_t capacity = 0;
     for (size_t i = 0; i < a->pending.capacity; i++) {
         const struct pending_slot *slot = &a->pending.slots[i];
         if (slot->id != 0 && slot->id <= barrier->request_id && is_write(slot->call)) {
-            ARRAY_RESERVE(refused, capacity, count + 1);
-            refused[count++] = slot->call;
+            ARRAY_RESERVE(lost, capacity, count + 1);
+            lost[count++] = slot->call;
         }
     }
     for (size_t i = 0; i < count; i++) {
-        call_fail(a, refused[i], rpc_error_of(ERR_LEADER_CHANGED));
+        call_propose_again(a, lost[i]);
     }
-    mem_free(refused);
+    mem_free(lost);
 }
 
 static void take_state(struct client_actor *a, const struct client_state *state)

@@ -41,6 +41,7 @@ struct client_call {
     uint64_t bytes_held;
     struct view content_type; /* of the answer */
     struct grpc_reader reader;
+    struct bytes command; /* of a write until it is answered: it may have to be proposed again */
     struct client_call *next, *previous; /* of the watchers of health */
 };
 
@@ -72,6 +73,10 @@ struct client_actor {
 /* The engines' callbacks; the context of each is its connection. */
 extern const struct http2_callbacks client_http2_callbacks;
 extern const struct http1_callbacks client_http1_callbacks;
+
+/* Send the call's command to raft under a new number. Only for a write that certainly was not carried
+ * out under its old one. */
+void call_propose_again(struct client_actor *a, struct client_call *call);
 
 /* Answer with an error, once; the call leaves the table of pending ones. */
 void call_fail(struct client_actor *a, struct client_call *call, struct rpc_error error);

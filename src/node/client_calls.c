@@ -80,6 +80,7 @@ static void call_destroy(struct client_actor *a, struct client_call *call)
     call_settle(a, call);
     unlist_watcher(a, call);
     grpc_reader_free(&call->reader);
+    bytes_free(&call->command);
     credits_give(a->requests, 1);
     credits_give(a->bytes, call->bytes_held);
     ASSERT(a->call_count > 0);
@@ -352,16 +353,32 @@ void call_reply_status(struct client_actor *a, struct client_call *call,
 
 /* ---- requests ------------------------------------------------------------------------------------- */
 
-static void propose(struct client_actor *a, struct client_call *call, const struct command *command)
+static void send_proposal(struct client_actor *a, struct client_call *call)
 {
     struct raft_propose *m = MSG_NEW(struct raft_propose, RAFT_PROPOSE, release_propose);
     m->group = GROUP_DEFAULT;
     m->request_id = call_number(a, call);
     m->deadline_us = call->deadline.at_us;
-    m->command.size = command_size(command);
-    m->command.data = mem_alloc(m->command.size);
-    command_encode(command, m->command.data);
+    m->command = bytes_copy(bytes_view(&call->command));
     ACTOR_SEND(a->raft, m);
+}
+
+static void propose(struct client_actor *a, struct client_call *call, const struct command *command)
+{
+    call->command.size = command_size(command);
+    call->command.data = mem_alloc(call->command.size);
+    command_encode(command, call->command.data);
+    send_proposal(a, call);
+}
+
+void call_propose_again(struct client_actor *a, struct client_call *call)
+{
+    ASSERT(call->command.size > 0);
+    if (call->request_id != 0) {
+        (void)pending_take(&a->pending, call->request_id);
+        call->request_id = 0;
+    }
+    send_proposal(a, call);
 }
 
 static void read_from(struct client_actor *a, struct client_call *call, const struct query *query)

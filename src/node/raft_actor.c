@@ -65,6 +65,7 @@ struct raft_actor {
     size_t held_first, held_count, held_capacity;
     struct request_barrier barrier;
     struct request_filter filter;
+    uint64_t refused_term; /* the leader we know of this term refused a forward: wait for another */
 
     struct read_batch *batches; /* in order of their numbers */
     size_t batch_count, batch_capacity;
@@ -354,7 +355,8 @@ static void propose_held(struct raft_actor *a, uint64_t now_us)
     raft_status(a->core, &status);
     bool leads = status.role == RAFT_LEADER;
     size_t peer = leads ? SIZE_MAX : peer_of_member(a, status.leader);
-    if (!leads && (peer == SIZE_MAX || !a->peers[peer].up)) {
+    if (!leads &&
+        (peer == SIZE_MAX || !a->peers[peer].up || a->refused_term == status.current_term)) {
         return;
     }
     drop_expired_held(a, now_us);
@@ -432,6 +434,12 @@ static void take_forward_refused(struct raft_actor *a, const struct raft_message
 {
     if (message->entries == NULL) {
         return;
+    }
+    struct raft_status status;
+    raft_status(a->core, &status);
+    if (message->refusal != ERR_OVERLOAD && message->from == status.leader) {
+        /* Who does not lead in this term any more never leads in it again. */
+        a->refused_term = status.current_term;
     }
     for (size_t i = 0; i < message->entries->count; i++) {
         const struct entry *e = &message->entries->items[i];
