@@ -7,6 +7,7 @@
 #include "resolve.h"
 
 #include <ares.h>
+#include <netdb.h>
 #include <string.h>
 #include <sys/time.h>
 
@@ -55,18 +56,18 @@ static void on_socket(void *context, ares_socket_t fd, int readable, int writabl
     r->settings.watch(r->settings.context, fd, !known, readable != 0, writable != 0);
 }
 
-static bool take_address(const struct ares_addrinfo_node *node, uint16_t port,
+static bool take_address(int family, const struct sockaddr *address, size_t size, uint16_t port,
                          struct socket_address *out)
 {
     memset(out, 0, sizeof(*out));
-    if (node->ai_family == AF_INET && node->ai_addrlen == sizeof(out->v4)) {
-        memcpy(&out->v4, node->ai_addr, sizeof(out->v4));
+    if (family == AF_INET && size == sizeof(out->v4)) {
+        memcpy(&out->v4, address, sizeof(out->v4));
         out->v4.sin_port = htons(port);
         out->size = sizeof(out->v4);
         return true;
     }
-    if (node->ai_family == AF_INET6 && node->ai_addrlen == sizeof(out->v6)) {
-        memcpy(&out->v6, node->ai_addr, sizeof(out->v6));
+    if (family == AF_INET6 && size == sizeof(out->v6)) {
+        memcpy(&out->v6, address, sizeof(out->v6));
         out->v6.sin6_port = htons(port);
         out->size = sizeof(out->v6);
         return true;
@@ -88,7 +89,8 @@ static void on_answer(void *context, int status, int timeouts, struct ares_addri
     r->answer.count = 0;
     for (const struct ares_addrinfo_node *node = found->nodes;
          node != NULL && r->answer.count < RESOLVE_ADDRESSES_MAX; node = node->ai_next) {
-        if (take_address(node, r->port, &r->answer.addresses[r->answer.count])) {
+        if (take_address(node->ai_family, node->ai_addr, (size_t)node->ai_addrlen, r->port,
+                         &r->answer.addresses[r->answer.count])) {
             r->answer.count++;
         }
     }
@@ -115,6 +117,24 @@ static void close_channel(struct resolver *r)
     while (r->socket_count > 0) {
         r->settings.watch(r->settings.context, r->sockets[--r->socket_count], false, false, false);
     }
+}
+
+/* An IP literal, perhaps with a zone. c-ares 1.18 asks a name server about IPv4 literals when both
+ * families are wanted; libc with AI_NUMERICHOST never asks anybody. */
+static bool take_literal(struct resolver *r, const char *host)
+{
+    struct addrinfo *found = NULL;
+    struct addrinfo hints = {
+        .ai_flags = AI_NUMERICHOST, .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
+    if (getaddrinfo(host, NULL, &hints, &found) != 0) {
+        return false;
+    }
+    r->answer = (struct resolve_answer){.error = OK};
+    r->answered = take_address(found->ai_family, found->ai_addr, found->ai_addrlen, r->port,
+                               &r->answer.addresses[0]);
+    r->answer.count = 1;
+    freeaddrinfo(found);
+    return r->answered;
 }
 
 /* After every call into c-ares: an answered lookup needs its channel no more. */
@@ -158,6 +178,9 @@ void resolve_start(struct resolver *r, const char *host, uint16_t port)
     };
     r->answered = false;
     r->port = port;
+    if (take_literal(r, host)) {
+        return;
+    }
     int status = ares_init_options(&r->channel, &options,
                                    ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_LOOKUPS |
                                        ARES_OPT_SOCK_STATE_CB);
