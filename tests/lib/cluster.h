@@ -202,6 +202,9 @@ struct raft_status cluster_status(struct cluster *c, uint64_t id);
 uint64_t cluster_leader(struct cluster *c);
 /* Make this node leader by its timeout; the others' messages are carried out. ASSERTs it worked. */
 void cluster_elect(struct cluster *c, uint64_t id);
+/* The same for a node whose network is held and whose neighbours may not even be up: their grants are
+ * made up, and what it sends on the way is lost. What it sends as leader afterwards is in flight. */
+void cluster_lead_alone(struct cluster *c, uint64_t id);
 /* Let time pass until there is a leader whose term's first entry is committed; false after `for_us`. */
 bool cluster_await_leader(struct cluster *c, uint64_t for_us);
 /* Terms of the node's log as text, "1 1 2"; valid until the next call. Lowest index first. */

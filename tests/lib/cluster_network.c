@@ -47,8 +47,8 @@ void cluster_send(struct cluster *c, struct raft_message *m)
     if (c->trace != NULL) {
         cluster_print_message(c->trace, &sent);
     }
-    bool lost = c->cut[sent.from][sent.to] || !cluster_node(c, sent.to)->up ||
-                cluster_random(c, 999) < c->drop_permille;
+    bool nobody = !c->network_held && !cluster_node(c, sent.to)->up;
+    bool lost = c->cut[sent.from][sent.to] || nobody || cluster_random(c, 999) < c->drop_permille;
     if (lost) {
         cluster_trace(c, "  lost\n");
         raft_message_free(&sent);
@@ -300,6 +300,32 @@ void cluster_elect(struct cluster *c, uint64_t id)
     cluster_time_out(c, id);
     cluster_settle(c);
     ASSERT(cluster_node(c, id)->raft->role == RAFT_LEADER);
+}
+
+void cluster_lead_alone(struct cluster *c, uint64_t id)
+{
+    ASSERT(c->network_held);
+    cluster_time_out(c, id);
+    for (int round = 0; round < 2; round++) {
+        for (uint64_t other = 1; other <= c->count; other++) {
+            const struct raft *r = cluster_node(c, id)->raft;
+            bool pre_vote = r->role == RAFT_PRE_CANDIDATE;
+            if (other == id || r->role == RAFT_LEADER) {
+                continue;
+            }
+            struct raft_message grant = {
+                .type = pre_vote ? RAFT_PRE_VOTE_REPLY : RAFT_VOTE_REPLY,
+                .from = other,
+                .to = id,
+                .term = r->current_term + (pre_vote ? 1 : 0),
+                .granted = true,
+            };
+            cluster_receive(c, &grant);
+        }
+        cluster_settle(c);
+    }
+    ASSERT(cluster_node(c, id)->raft->role == RAFT_LEADER);
+    cluster_lose_all(c);
 }
 
 bool cluster_await_leader(struct cluster *c, uint64_t for_us)
