@@ -143,6 +143,9 @@ static void on_fatal(void *context, size_t path_node, enum exit_code code, const
         cluster_fail(c, "n%zu ended with code %d: %s: %s", node + 1, (int)code, event, detail);
     }
     c->figures.fatals++;
+    if (m->spoiling_disk) {
+        checks_excuse(&c->checks, node);
+    }
     disk_cut(c->disk, path_node, draw(c, 0, 2) == 0 ? DISK_CUT_PROCESS : DISK_CUT_POWER);
     node_is_down(c, node);
 }
@@ -181,7 +184,7 @@ static void draw_config(struct cluster *c, struct config *shared)
 
 static void draw_load(struct cluster *c)
 {
-    static const uint64_t think_us[] = {60000, 400000, 2000000};
+    static const uint64_t think_us[] = {200000, 1000000, 4000000};
     c->load = (struct client_load){
         .key_count = (uint32_t)draw(c, 1, 6),
         .slots = (size_t)draw(c, 1, 4),
@@ -271,6 +274,9 @@ static void start_refused(struct cluster *c, size_t node, enum exit_code code, c
     log_event(LOG_WARNING, "start refused", "node=n%zu code=%d problem=\"%s\"", node + 1, (int)code,
               problem);
     disk_cut(c->disk, PATH_NODE(node), DISK_CUT_PROCESS);
+    if (m->spoiling_disk) {
+        checks_excuse(&c->checks, node);
+    }
     if (code == EXIT_CODE_DATA_FORMAT && c->checks.nodes[node].excused) {
         m->state = MACHINE_LOST;
         return;
@@ -472,7 +478,8 @@ size_t cluster_whole(const struct cluster *c)
     for (size_t i = 0; i < c->node_count; i++) {
         const struct checks_node *n = &c->checks.nodes[i];
         bool may_not_vote = n->seen_any && n->seen.may_not_vote;
-        count += c->machines[i].state != MACHINE_LOST && !n->excused && !may_not_vote;
+        count += c->machines[i].state != MACHINE_LOST && !c->machines[i].spoiling_disk &&
+                 !n->excused && !may_not_vote;
     }
     return count;
 }

@@ -57,20 +57,24 @@ static bool may_damage(struct nemesis *n, size_t node)
     return whole && (c->node_count - cluster_whole(c) + 1) * 2 < c->node_count;
 }
 
-static void crash(struct nemesis *n, size_t node)
+/* A bit of the WAL of a machine that is off. */
+static void flip(struct nemesis *n)
 {
     struct cluster *c = n->c;
-    enum disk_cut cut = one_in(n, 2) ? DISK_CUT_POWER : DISK_CUT_PROCESS;
-    bool was_running = c->machines[node].state == MACHINE_RUNNING;
-    cluster_crash_node(c, node, cut);
-    if (was_running && n->may_flip && one_in(n, 3) && may_damage(n, node) &&
-        c->checks.model.count > 0) {
-        if (disk_flip_bit(c->disk, node + 1, "raft.db-wal")) {
+    for (size_t i = 0; i < c->node_count; i++) {
+        if (c->machines[i].state == MACHINE_OFF && may_damage(n, i) && one_in(n, 2) &&
+            disk_flip_bit(c->disk, i + 1, "raft.db-wal")) {
             c->figures.flips++;
-            checks_excuse(&c->checks, node);
-            log_event(LOG_INFO, "bit flipped", "node=n%zu", node + 1);
+            checks_excuse(&c->checks, i);
+            log_event(LOG_INFO, "bit flipped", "node=n%zu", i + 1);
+            return;
         }
     }
+}
+
+static void crash(struct nemesis *n, size_t node)
+{
+    cluster_crash_node(n->c, node, one_in(n, 2) ? DISK_CUT_POWER : DISK_CUT_PROCESS);
 }
 
 static void partition(struct nemesis *n)
@@ -98,7 +102,9 @@ static void one_way(struct nemesis *n)
     }
 }
 
-static void bad_disk(struct nemesis *n, size_t node, struct disk_faults *f)
+/* A failed read, write or sync of raft.db ends the node and makes its log count as damaged (traps 20,
+ * 22): so on a minority only. */
+static void bad_disk(struct nemesis *n, struct disk_faults *f)
 {
     switch (draw(n, 0, 2)) {
     case 0:
@@ -108,11 +114,7 @@ static void bad_disk(struct nemesis *n, size_t node, struct disk_faults *f)
         f->write_error = 3000;
         break;
     default:
-        /* A failed sync may leave less on the platter than the page cache shows. */
-        if (may_damage(n, node)) {
-            f->sync_error = 5000;
-            checks_excuse(&n->c->checks, node);
-        }
+        f->sync_error = 5000;
         break;
     }
 }
@@ -120,7 +122,13 @@ static void bad_disk(struct nemesis *n, size_t node, struct disk_faults *f)
 static void set_disks(struct nemesis *n)
 {
     struct cluster *c = n->c;
+    for (size_t i = 0; i < c->node_count; i++) {
+        c->machines[i].spoiling_disk = false;
+    }
     size_t bad = n->active[EVIL_BAD_DISK] ? draw_node(n) : SIZE_MAX;
+    if (bad != SIZE_MAX && !may_damage(n, bad)) {
+        bad = SIZE_MAX;
+    }
     size_t full = n->active[EVIL_FULL_DISK] ? draw_node(n) : SIZE_MAX;
     for (size_t i = 0; i < c->node_count; i++) {
         struct disk_faults f = {.sync_us_min = 50, .sync_us_max = 500};
@@ -130,10 +138,11 @@ static void set_disks(struct nemesis *n)
             f.stall_us = draw(n, 100000, 3000000);
         }
         if (i == bad) {
-            bad_disk(n, i, &f);
+            bad_disk(n, &f);
         }
         f.full = i == full;
-        c->machines[i].faulty_disk = c->machines[i].faulty_disk || i == bad || i == full;
+        c->machines[i].spoiling_disk = i == bad;
+        c->machines[i].faulty_disk = i == bad || i == full;
         disk_set_faults(c->disk, i + 1, &f);
     }
 }
@@ -178,6 +187,9 @@ static void strike(struct nemesis *n)
         } else {
             disk_die_after(c->disk, node + 1, draw(n, 1, 60));
         }
+    }
+    if (n->may_flip) {
+        flip(n);
     }
     if (n->active[EVIL_STOPS] && one_in(n, 3)) {
         cluster_stop_node(c, draw_node(n));
