@@ -17,7 +17,7 @@
 #include <string.h>
 
 #define KV_GENERATION       0 /* until snapshots are installed under a new number (trap 58) */
-#define KV_WRITER_CACHE_KIB 65536
+#define KV_WRITER_CACHE_KIB 8192
 #define KV_BUSY_TIMEOUT_MS  50
 #define KV_WAL_HARD_BYTES   (16 << 20)  /* checkpoint past this; when idle in any case */
 #define KV_WAL_KEEP_BYTES   (128 << 20) /* one batch of 20,000 changes in 1 M keys is 111 MiB */

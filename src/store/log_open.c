@@ -20,7 +20,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define LOG_CACHE_KIB       8192
+#define LOG_CACHE_KIB       2048
 #define LOG_BUSY_TIMEOUT_MS 50 /* a person's write lock: waited for this long, then reported */
 #define LOG_WAL_SOFT_BYTES  (1 << 20) /* checkpoint when idle past this ... */
 #define LOG_WAL_HARD_BYTES  (4 << 20) /* ... and in any case past this */
