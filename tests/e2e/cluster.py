@@ -139,7 +139,7 @@ class Client:
             ("grpc.enable_http_proxy", 0),
             ("grpc.use_local_subchannel_pool", 1),
             ("grpc.initial_reconnect_backoff_ms", 50),
-            ("grpc.min_reconnect_backoff_ms", 50),
+            ("grpc.min_reconnect_backoff_ms", 5000),
             ("grpc.max_reconnect_backoff_ms", 300),
             ("grpc.max_receive_message_length", -1),
             ("grpc.max_send_message_length", -1)])
