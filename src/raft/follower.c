@@ -129,9 +129,10 @@ static void refuse_conflict(struct raft *r, const struct raft_message *m)
         refuse(r, m, r->log.last_index + 1, 0);
         return;
     }
+    /* Not below what is known to be equal: the leader would take that for an answer that comes late. */
+    uint64_t equal = raft_max(r->commit_index, r->matched_index);
     uint64_t first = raft_log_run_first(&r->log, m->prev_log_index);
-    refuse(r, m, raft_max(first, r->commit_index + 1),
-           raft_log_term_at(&r->log, m->prev_log_index));
+    refuse(r, m, raft_max(first, equal + 1), raft_log_term_at(&r->log, m->prev_log_index));
 }
 
 /* Fig. 2, receiver 2. What is committed or trimmed here is in every leader's log (§5.4.3). */

@@ -227,11 +227,11 @@ static void on_refused(struct raft *r, struct progress *p, const struct raft_mes
     if (m->conflict_index == 0) {
         return;
     }
-    if (m->conflict_index <= p->match_index) {
-        if (!m->flag_no_vote) {
-            return; /* late: it has acknowledged more since */
-        }
+    if (m->conflict_index <= p->match_index && m->flag_no_vote) {
         p->match_index = 0; /* it has lost what it had, and says so */
+    }
+    if (m->conflict_index <= p->match_index && m->conflict_term == 0) {
+        return; /* late: its log has grown since */
     }
     uint64_t next = backed_up_index(r, p, m);
     bool moved = next < p->next_index;
