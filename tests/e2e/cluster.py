@@ -266,6 +266,7 @@ class Node:
 
     def start(self, stderr=None, args=()):
         assert not self.alive(), f"{self.name} runs already"
+        self.drop_client()  # its channel may still hold the connection to the process before
         with open(self.log_path, "ab") as log:
             log.write(b"---- start\n")
             log.flush()
@@ -340,10 +341,13 @@ class Node:
         with socket.create_connection(("127.0.0.1", self.client_port), timeout=5):
             return True
 
-    def close(self):
+    def drop_client(self):
         if self._client is not None:
             self._client.close()
             self._client = None
+
+    def close(self):
+        self.drop_client()
         if self.alive():
             self.kill9()
 
@@ -383,6 +387,7 @@ class Cluster:
         for node in self.nodes.values():
             node.write_config()
         self.closed = False
+        self.failed = False
         self.last_logs = ""
         _clusters.append(self)
 
@@ -514,16 +519,39 @@ def close_all():
         cluster.close()
 
 
+class Result(unittest.TextTestResult):
+    """Remembers which clusters were there when a test failed; their logs are shown."""
+
+    def _mark(self):
+        for cluster in _clusters:
+            if not cluster.closed:
+                cluster.failed = True
+
+    def addError(self, test, err):
+        self._mark()
+        super().addError(test, err)
+
+    def addFailure(self, test, err):
+        self._mark()
+        super().addFailure(test, err)
+
+    def addSubTest(self, test, subtest, err):
+        if err is not None:
+            self._mark()
+        super().addSubTest(test, subtest, err)
+
+
 def main():
     """Run the tests of the calling script; on failure print the nodes' logs. Exit code 1 on failure."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, _leave)
     atexit.register(close_all)
-    program = unittest.main(module="__main__", exit=False, verbosity=2)
+    runner = unittest.TextTestRunner(verbosity=2, resultclass=Result)
+    program = unittest.main(module="__main__", exit=False, testRunner=runner)
     close_all()
     failed = not program.result.wasSuccessful() or program.result.testsRun == 0
-    if failed:
-        for cluster in _clusters:
+    for cluster in _clusters:
+        if cluster.failed:
             print(cluster.last_logs, file=sys.stderr)
     sys.stdout.flush()
     sys.exit(1 if failed else 0)
