@@ -21,7 +21,8 @@ enum {
 const struct rpc_error rpc_error_deadline = {CODE_DEADLINE, "context deadline exceeded"};
 const struct rpc_error rpc_error_unmarshal = {
     CODE_INTERNAL, "grpc: error unmarshalling request: malformed protobuf"};
-const struct rpc_error rpc_error_no_message = {CODE_INTERNAL, "EOF"};
+const struct rpc_error rpc_error_no_message = {CODE_UNKNOWN, "EOF"};
+const struct rpc_error rpc_error_cut_message = {CODE_UNKNOWN, "unexpected EOF"};
 const struct rpc_error rpc_error_unknown_health_service = {CODE_NOT_FOUND, "unknown service"};
 
 struct rpc_error rpc_error_of(enum err error)

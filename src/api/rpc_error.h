@@ -22,6 +22,8 @@ extern const struct rpc_error rpc_error_deadline;
 extern const struct rpc_error rpc_error_unmarshal;
 /* A unary call that ended without a message. */
 extern const struct rpc_error rpc_error_no_message;
+/* ... or in the middle of one. */
+extern const struct rpc_error rpc_error_cut_message;
 /* grpc.health.v1 was asked for a service we do not have. */
 extern const struct rpc_error rpc_error_unknown_health_service;
 

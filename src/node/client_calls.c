@@ -693,7 +693,9 @@ static void on_ended(void *context, struct http2_stream *s)
     struct client_connection *c = context;
     struct client_call *call = s->owner;
     if (!call->answered && !call->dispatched) {
-        call_fail(actor_of(c), call, rpc_error_no_message);
+        call_fail(actor_of(c), call,
+                  grpc_reader_is_empty(&call->reader) ? rpc_error_no_message
+                                                      : rpc_error_cut_message);
     }
 }
 
