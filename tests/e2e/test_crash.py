@@ -23,6 +23,7 @@ import unittest
 import grpc
 
 import cluster as e2e
+import rpc
 
 WRITERS = 4
 READERS = 3
@@ -39,7 +40,7 @@ class Choice:
 
     def __init__(self, cluster, seed):
         self.draw = random.Random(seed)
-        self.clients = [e2e.Client(n.client_address, CALL_LIMIT_S) for n in cluster]
+        self.clients = [rpc.Client(n.client_address, CALL_LIMIT_S) for n in cluster]
         self.avoided = [0] * len(self.clients)
         self.last = 0
 

@@ -13,6 +13,7 @@ import unittest
 import grpc
 
 import cluster as e2e
+import rpc
 
 
 def daemon(*words, timeout_s=e2e.LIMIT_S):
@@ -413,7 +414,7 @@ class Stopping(WithCluster):
 
         def put(number):
             try:
-                with e2e.Client(leader.client_address, e2e.LIMIT_S) as client:
+                with rpc.Client(leader.client_address, e2e.LIMIT_S) as client:
                     answers.append(client.put(f"late/{number}", "x"))
             except grpc.RpcError as problem:
                 answers.append(problem)
@@ -443,7 +444,7 @@ class Stopping(WithCluster):
         done = [0]
 
         def load(node, number):
-            with e2e.Client(node.client_address, e2e.LIMIT_S) as client:
+            with rpc.Client(node.client_address, e2e.LIMIT_S) as client:
                 count = 0
                 while not stop.is_set():
                     try:
