@@ -33,6 +33,21 @@ static enum err error_of(int rc)
     }
 }
 
+/* A read that fails says nothing about what was written. */
+static bool is_write_error(int rc)
+{
+    switch (rc) {
+    case SQLITE_IOERR:
+    case SQLITE_IOERR_WRITE:
+    case SQLITE_IOERR_FSYNC:
+    case SQLITE_IOERR_DIR_FSYNC:
+    case SQLITE_IOERR_TRUNCATE:
+        return true;
+    default:
+        return false;
+    }
+}
+
 enum err db_error(struct db *db, int rc, const char *what)
 {
     enum err error = error_of(rc);
@@ -46,9 +61,7 @@ enum err db_error(struct db *db, int rc, const char *what)
               db->settings.name, what, rc, err_text(error),
               db->handle != NULL ? sqlite3_errmsg(db->handle) : "");
     db->failed = true;
-    if (error == ERR_IO) {
-        db->sync_failed = true;
-    }
+    db->write_failed = db->write_failed || is_write_error(rc);
     return error;
 }
 

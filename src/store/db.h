@@ -60,7 +60,8 @@ struct db {
     struct db_settings settings; /* path and name point to what this struct owns */
     char *path;
     bool failed;
-    bool sync_failed; /* ... and it was an I/O error: what the page cache says is not on the disk */
+    bool
+        write_failed; /* ... by a write or sync: what the page cache shows may not be on the disk */
     bool in_transaction;
     int64_t data_version;
 

@@ -19,10 +19,14 @@
 #define KV_GENERATION       0 /* until snapshots are installed under a new number (trap 58) */
 #define KV_WRITER_CACHE_KIB 8192
 #define KV_BUSY_TIMEOUT_MS  50
-#define KV_WAL_HARD_BYTES   (16 << 20)  /* checkpoint past this; when idle in any case */
-#define KV_WAL_KEEP_BYTES   (128 << 20) /* one batch of 20,000 changes in 1 M keys is 111 MiB */
-#define KV_WAL_WARN_BYTES   (256 << 20)
-#define KV_NAME_MAX         48
+#ifndef HOLDFAST_SMALL_BOUNDS
+#define KV_WAL_HARD_BYTES (16 << 20) /* checkpoint past this; when idle in any case */
+#else                                /* the simulator: checkpoints come within seconds */
+#define KV_WAL_HARD_BYTES (256 << 10)
+#endif
+#define KV_WAL_KEEP_BYTES (128 << 20) /* one batch of 20,000 changes in 1 M keys is 111 MiB */
+#define KV_WAL_WARN_BYTES (256 << 20)
+#define KV_NAME_MAX       48
 
 struct kv_writer {
     struct db db;

@@ -29,7 +29,7 @@ enum err log_db_note(struct log_db *db, enum err error)
 {
     if (error != OK && error != ERR_BUSY_FILE) {
         db->db.failed = true;
-        if (db->db.sync_failed && !db->failure_noted) {
+        if (db->db.write_failed && !db->failure_noted) {
             db->failure_noted = true;
             if (raft_mark_write_failure(db->mark, true) != OK) {
                 log_event(
@@ -71,7 +71,7 @@ enum err log_group_mark(struct log_db *db, struct log_group *g)
     if (error == OK) {
         g->marked = slot;
     } else if (error == ERR_IO) {
-        db->db.sync_failed = true;
+        db->db.write_failed = true;
     }
     return error;
 }
@@ -295,7 +295,7 @@ static enum err write_marks(struct log_db *db)
     }
     enum err error = raft_mark_sync(db->mark);
     if (error != OK) {
-        db->db.sync_failed = true;
+        db->db.write_failed = true;
     }
     return error;
 }
@@ -334,7 +334,7 @@ enum err log_db_sync_mark(struct log_db *db)
     }
     enum err error = raft_mark_sync(db->mark);
     if (error != OK) {
-        db->db.sync_failed = true;
+        db->db.write_failed = true;
     } else {
         error = db_check_names(&db->db);
     }

@@ -22,10 +22,15 @@
 
 #define LOG_CACHE_KIB       2048
 #define LOG_BUSY_TIMEOUT_MS 50 /* a person's write lock: waited for this long, then reported */
-#define LOG_WAL_SOFT_BYTES  (1 << 20) /* checkpoint when idle past this ... */
-#define LOG_WAL_HARD_BYTES  (4 << 20) /* ... and in any case past this */
-#define LOG_WAL_KEEP_BYTES  (8 << 20)
-#define LOG_WAL_WARN_BYTES  (16 << 20)
+#ifndef HOLDFAST_SMALL_BOUNDS
+#define LOG_WAL_SOFT_BYTES (1 << 20) /* checkpoint when idle past this ... */
+#define LOG_WAL_HARD_BYTES (4 << 20) /* ... and in any case past this */
+#else                                /* the simulator: checkpoints come within seconds */
+#define LOG_WAL_SOFT_BYTES (64 << 10)
+#define LOG_WAL_HARD_BYTES (256 << 10)
+#endif
+#define LOG_WAL_KEEP_BYTES (8 << 20)
+#define LOG_WAL_WARN_BYTES (16 << 20)
 
 /* ---- statements -------------------------------------------------------------------------------- */
 
