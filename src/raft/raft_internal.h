@@ -23,6 +23,7 @@
 
 /* ---- bounds ------------------------------------------------------------------------------------ */
 
+#ifndef HOLDFAST_SMALL_BOUNDS
 #define OUTBOX_MAX                                                                                 \
     256 /* messages held for the disk; beyond it the oldest are dropped, as a network may */
 #define PERSISTS_OUTSTANDING_MAX 64    /* beyond it entries wait for the next persist */
@@ -33,6 +34,17 @@
 #define LOG_CHUNK_DATA_BYTES     65536 /* payload octets in one chunk; a larger entry gets its own */
 #define LOG_TRIM_SLACK_ENTRIES   1024  /* kept on disk beyond what is needed */
 #define LOG_TRIM_STEP_ENTRIES    256   /* a trim is worth an effect only from here on */
+#else /* the simulator: every bound is reached within a minute of a small cluster's life */
+#define OUTBOX_MAX               16
+#define PERSISTS_OUTSTANDING_MAX 3
+#define INFLIGHT_MAX             4
+#define READ_ROUNDS_MAX          2
+#define READ_REQUESTS_MAX        8
+#define LOG_CHUNK_ITEMS          8
+#define LOG_CHUNK_DATA_BYTES     2048
+#define LOG_TRIM_SLACK_ENTRIES   20
+#define LOG_TRIM_STEP_ENTRIES    5
+#endif
 
 _Static_assert(READ_REQUESTS_MAX > READ_ROUNDS_MAX, "own batches always find a place");
 

@@ -11,7 +11,7 @@ static void fail(struct checks *c, size_t node, const char *format, ...) PRINTF_
 static void fail(struct checks *c, size_t node, const char *format, ...)
 {
     char text[400];
-    int used = snprintf(text, sizeof(text), "n%zu: ", node);
+    int used = snprintf(text, sizeof(text), "n%zu: ", node + 1);
     va_list arguments;
     va_start(arguments, format);
     (void)vsnprintf(text + used, sizeof(text) - (size_t)used, format, arguments);

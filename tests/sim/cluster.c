@@ -117,10 +117,11 @@ static void on_committed(void *context, const struct entry *e)
     history_committed(&c->history, e);
 }
 
-/* The process is gone: bookkeeping of all parts. */
-static void node_is_down(struct cluster *c, size_t node)
+/* The process is gone: what all parts have to know. */
+static void node_is_down(struct cluster *c, size_t node, enum disk_cut cut)
 {
     struct machine *m = &c->machines[node];
+    m->last_cut = cut;
     mem_free(m->actors);
     m->actors = NULL;
     m->state = MACHINE_OFF;
@@ -146,8 +147,9 @@ static void on_fatal(void *context, size_t path_node, enum exit_code code, const
     if (m->spoiling_disk) {
         checks_excuse(&c->checks, node);
     }
-    disk_cut(c->disk, path_node, draw(c, 0, 2) == 0 ? DISK_CUT_PROCESS : DISK_CUT_POWER);
-    node_is_down(c, node);
+    enum disk_cut cut = draw(c, 0, 2) == 0 ? DISK_CUT_PROCESS : DISK_CUT_POWER;
+    disk_cut(c->disk, path_node, cut);
+    node_is_down(c, node, cut);
 }
 
 /* ---- nodes ------------------------------------------------------------------------------------------------ */
@@ -389,7 +391,7 @@ void cluster_crash_node(struct cluster *c, size_t node, enum disk_cut cut)
     log_event(LOG_INFO, "machine crashes", "node=n%zu power=%d", node + 1, cut == DISK_CUT_POWER);
     disk_cut(c->disk, PATH_NODE(node), cut);
     runner_crash_node(c->runner, PATH_NODE(node));
-    node_is_down(c, node);
+    node_is_down(c, node, cut);
 }
 
 static void call_restart(void *context, uint64_t argument)
@@ -439,9 +441,9 @@ static void call_stop_step(void *context, uint64_t argument)
             log_event(LOG_INFO, "machine stops", "node=n%zu", node + 1);
             runner_crash_node(c->runner,
                               PATH_NODE(node)); /* frees; the disk is alive, files close */
-            disk_cut(c->disk, PATH_NODE(node),
-                     draw(c, 0, 1) == 0 ? DISK_CUT_POWER : DISK_CUT_PROCESS);
-            node_is_down(c, node);
+            enum disk_cut cut = draw(c, 0, 1) == 0 ? DISK_CUT_POWER : DISK_CUT_PROCESS;
+            disk_cut(c->disk, PATH_NODE(node), cut);
+            node_is_down(c, node, cut);
             return;
         }
         m->stop_step++;

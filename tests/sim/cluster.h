@@ -31,6 +31,7 @@ struct machine {
     struct node_actors *actors;
     uint64_t boot; /* power-ons */
     uint64_t boot_id;
+    enum disk_cut last_cut;
     size_t stop_step;    /* STOPPING: how many actors have been asked */
     uint64_t hash_after; /* kv_hash is taken when the applied index has passed it */
     bool faulty_disk;    /* errors are being injected: exits for the disk's sake are no surprise */

@@ -57,12 +57,14 @@ static bool may_damage(struct nemesis *n, size_t node)
     return whole && (c->node_count - cluster_whole(c) + 1) * 2 < c->node_count;
 }
 
-/* A bit of the WAL of a machine that is off. */
+/* A bit of the WAL of a machine that is off. Not after a power cut: there raft.mark may lag (design §4),
+ * and the loss of the last transaction to both at once is beyond what anybody could tell. */
 static void flip(struct nemesis *n)
 {
     struct cluster *c = n->c;
     for (size_t i = 0; i < c->node_count; i++) {
-        if (c->machines[i].state == MACHINE_OFF && may_damage(n, i) && one_in(n, 2) &&
+        if (c->machines[i].state == MACHINE_OFF && c->machines[i].boot > 0 &&
+            c->machines[i].last_cut == DISK_CUT_PROCESS && may_damage(n, i) && one_in(n, 2) &&
             disk_flip_bit(c->disk, i + 1, "raft.db-wal")) {
             c->figures.flips++;
             checks_excuse(&c->checks, i);

@@ -3,7 +3,7 @@
 # `make sim-mutants`. It takes the rooms base, raft, kv, store and node as they are, and brings its own
 # runner in place of src/actor.
 
-SIM_O    := $(patsubst tests/%.c,$(OUT)/tests/%.o,$(wildcard tests/sim/*.c))
+SIM_O := $(patsubst tests/%.c,$(OUT)/tests/%.o,$(wildcard tests/sim/*.c))
 
 # Tests of the simulator's own parts.
 $(OUT)/tests/unit/sim/test_disk: $(OUT)/tests/unit/sim/test_disk.o $(OUT)/tests/sim/disk.o \
@@ -15,14 +15,22 @@ $(OUT)/tests/unit/sim/test_linearizable: $(OUT)/tests/unit/sim/test_linearizable
 	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS) -lcunit
 
 # ---- the simulator ---------------------------------------------------------------------------------
-SIM_LIBS := $(foreach r,node net kv store raft base,$(OUT)/lib$(r).a)
+# The rooms are compiled for it once more: with the checks that are too dear for production, and with
+# small bounds, so that a minute of a small cluster's life reaches them all.
 SIM      := $(OUT)/tests/sim/sim
-SIM_COMMIT := $(shell git rev-parse --short=12 HEAD 2>/dev/null)$(shell git diff --quiet HEAD -- src include tests/sim 2>/dev/null || echo +changes)
+SIM_CORE := $(wildcard src/base/*.c src/raft/*.c src/kv/*.c src/store/*.c) src/net/peer_handshake.c \
+	src/net/peer_wire.c $(foreach f,node message bootstrap requests timer_actor log_actor apply_actor \
+	flush_actor raft_actor,src/node/$(f).c)
+SIM_CORE_O := $(patsubst src/%.c,$(OUT)/small/%.o,$(SIM_CORE))
+SIM_COMMIT := $(shell git rev-parse --short=12 HEAD 2>/dev/null)$(shell git diff --quiet HEAD -- \
+	src include tests/sim 2>/dev/null || echo +changes)
 
-# The checks that are too dear for production are on here (CHECK_SLOW), in the rooms too: the simulator
-# has objects of its own for them.
-$(SIM): $(SIM_O) $(SIM_LIBS)
-	$(CC) $(LDFLAGS_ALL) -o $@ $(SIM_O) -Wl,--start-group $(SIM_LIBS) -Wl,--end-group $(PKG_LIBS)
+$(OUT)/small/%.o: src/%.c | $(PROTO_H)
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS_ALL) -DHOLDFAST_CHECK_SLOW -DHOLDFAST_SMALL_BOUNDS $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
+
+$(SIM): $(SIM_O) $(SIM_CORE_O)
+	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS)
 
 $(OUT)/tests/sim/sim.o: CPPFLAGS_ALL += -DSIM_COMMIT='"$(SIM_COMMIT)"'
 
