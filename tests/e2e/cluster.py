@@ -104,13 +104,13 @@ def free_port():
 
 
 def http_get(address, path, timeout_s=10):
-    """(status, body text, headers) of a plain HTTP/1.1 GET; other statuses do not raise."""
+    """(status, body text, headers in lower case) of a plain HTTP/1.1 GET; other statuses do not raise."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(f"http://{address}{path}", timeout=timeout_s) as answer:
-            return answer.status, answer.read().decode(), dict(answer.headers)
+            return answer.status, answer.read().decode(), {k.lower(): v for k, v in answer.headers.items()}
     except urllib.error.HTTPError as answer:
-        return answer.code, answer.read().decode(), dict(answer.headers)
+        return answer.code, answer.read().decode(), {k.lower(): v for k, v in answer.headers.items()}
 
 
 # ---- processes -----------------------------------------------------------------------------------
