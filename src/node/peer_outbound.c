@@ -410,8 +410,11 @@ static void outbound_read(struct peer *p, uint64_t now_us)
 
 void peer_outbound_init(struct peer *p)
 {
-    struct resolve_settings resolve = {
-        .watch = dial_watch, .context = p, .timeout_ms = RESOLVE_TRY_MS, .tries = RESOLVE_TRIES};
+    struct resolve_settings resolve = {.watch = dial_watch,
+                                       .context = p,
+                                       .timeout_ms = RESOLVE_TRY_MS,
+                                       .tries = RESOLVE_TRIES,
+                                       .servers = p->settings.name_servers};
     p->out.state = OUT_WAITING;
     p->out.fd = -1;
     p->out.backoff_us = PEER_BACKOFF_MIN_US;

@@ -5,27 +5,16 @@
  * stays watched behind a lookup. (src/net/resolve.h)
  */
 #include "net/resolve.h"
+#include "name_server.h"
 #include "suite.h"
 
-#include <arpa/inet.h>
 #include <poll.h>
-#include <unistd.h>
 
 #define WATCHED_MAX 32
-#define TYPE_A      1
-#define TYPE_AAAA   28
-
-/* What the name server answers. */
-enum server_mood { ANSWERS, NO_SUCH_NAME, SILENT, GARBAGE };
 
 struct rig {
     struct resolver *resolver;
-    char server_text[64];
-    int server_fd;
-    enum server_mood mood;
-    uint8_t last_octet; /* the A record says 127.0.0.<last_octet> ... */
-    int a_count;        /* ... and so many following ones */
-    int question_count;
+    struct name_server server;
     size_t watched_count;
     struct pollfd watched[WATCHED_MAX];
 };
@@ -54,19 +43,12 @@ static void on_watch(void *context, int fd, bool fresh, bool readable, bool writ
 static void set_up(struct rig *rig, uint32_t timeout_ms, uint32_t tries)
 {
     memset(rig, 0, sizeof(*rig));
-    rig->last_octet = 7;
-    rig->a_count = 1;
-    rig->server_fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
-    socklen_t size = sizeof(at);
-    CU_ASSERT_EQUAL_FATAL(bind(rig->server_fd, (struct sockaddr *)&at, size), 0);
-    CU_ASSERT_EQUAL_FATAL(getsockname(rig->server_fd, (struct sockaddr *)&at, &size), 0);
-    snprintf(rig->server_text, sizeof(rig->server_text), "127.0.0.1:%u", ntohs(at.sin_port));
+    name_server_start(&rig->server);
     struct resolve_settings settings = {.watch = on_watch,
                                         .context = rig,
                                         .timeout_ms = timeout_ms,
                                         .tries = tries,
-                                        .servers = rig->server_text};
+                                        .servers = rig->server.text};
     rig->resolver = resolve_create(&settings);
 }
 
@@ -74,59 +56,7 @@ static void tear_down(struct rig *rig)
 {
     resolve_destroy(&rig->resolver);
     CU_ASSERT_EQUAL(rig->watched_count, 0);
-    close(rig->server_fd);
-}
-
-/* ---- a name server in fifty lines (RFC 1035 §4) -------------------------------------------------- */
-
-static size_t put_record(uint8_t *out, uint16_t type, const void *data, uint16_t size)
-{
-    /* A pointer to the question's name, type, class IN, a minute to live, the data. */
-    uint8_t head[] = {0xc0, 12, 0, (uint8_t)type, 0, 1, 0, 0, 0, 60, 0, (uint8_t)size};
-    memcpy(out, head, sizeof(head));
-    memcpy(out + sizeof(head), data, size);
-    return sizeof(head) + size;
-}
-
-static void serve_one(struct rig *rig)
-{
-    uint8_t m[2048];
-    struct sockaddr_storage from;
-    socklen_t from_size = sizeof(from);
-    ssize_t got = recvfrom(rig->server_fd, m, 512, 0, (struct sockaddr *)&from, &from_size);
-    if (got < 12) {
-        return;
-    }
-    rig->question_count++;
-    size_t at = 12;
-    while (m[at] != 0) {
-        at += (size_t)m[at] + 1;
-        CU_ASSERT_FATAL(at + 5 <= (size_t)got);
-    }
-    uint8_t type = m[at + 2];
-    at += 5;
-    m[2] = 0x81;
-    m[3] = rig->mood == NO_SUCH_NAME ? 0x83 : 0x80;
-    memset(m + 6, 0, 6); /* answers, authorities, additional records */
-    if (rig->mood == SILENT) {
-        return;
-    }
-    if (rig->mood == GARBAGE) {
-        memset(m + 12, 0xff, 100);
-        at = 112;
-        m[7] = 200; /* claims answers it does not have */
-    } else if (rig->mood == ANSWERS && type == TYPE_A) {
-        for (int i = 0; i < rig->a_count; i++) {
-            uint8_t address[4] = {127, 0, 0, (uint8_t)(rig->last_octet + i)};
-            at += put_record(m + at, TYPE_A, address, sizeof(address));
-            m[7]++;
-        }
-    } else if (rig->mood == ANSWERS && type == TYPE_AAAA) {
-        at += put_record(m + at, TYPE_AAAA, &in6addr_loopback, sizeof(in6addr_loopback));
-        m[7]++;
-    }
-    CU_ASSERT_EQUAL(sendto(rig->server_fd, m, at, 0, (struct sockaddr *)&from, from_size),
-                    (ssize_t)at);
+    name_server_end(&rig->server);
 }
 
 /* One round of the caller's loop: wait as long as the lookup wants to, then tell it what is ready. */
@@ -135,13 +65,13 @@ static void round_of(struct rig *rig)
     struct pollfd list[WATCHED_MAX + 1];
     size_t count = rig->watched_count;
     memcpy(list, rig->watched, count * sizeof(list[0]));
-    list[count] = (struct pollfd){.fd = rig->server_fd, .events = POLLIN};
+    list[count] = (struct pollfd){.fd = rig->server.fd, .events = POLLIN};
     uint64_t wait_us = resolve_wait_us(rig->resolver);
     CU_ASSERT_NOT_EQUAL(wait_us, UINT64_MAX);
     int ready = poll(list, count + 1, (int)(wait_us / 1000) + 1);
     CU_ASSERT_FATAL(ready >= 0);
     if ((list[count].revents & POLLIN) != 0) {
-        serve_one(rig);
+        name_server_answer(&rig->server);
     }
     for (size_t i = 0; i < count; i++) {
         if (list[i].revents != 0) {
@@ -196,7 +126,7 @@ static void answered_at_once(void)
         CU_ASSERT_TRUE(has(&answer, expected[i]));
         CU_ASSERT_FALSE(resolve_take(rig.resolver, &answer)); /* once */
     }
-    CU_ASSERT_EQUAL(rig.question_count, 0);
+    CU_ASSERT_EQUAL(rig.server.question_count, 0);
     tear_down(&rig);
 }
 
@@ -218,14 +148,14 @@ static void every_lookup_asks_anew(void)
     struct rig rig;
     set_up(&rig, 5000, 2);
     for (uint8_t i = 0; i < 5; i++) {
-        int before = rig.question_count;
+        int before = rig.server.question_count;
         char expected[32];
-        rig.last_octet = (uint8_t)(10 + i);
+        rig.server.last_octet = (uint8_t)(10 + i);
         snprintf(expected, sizeof(expected), "127.0.0.%d:2380", 10 + i);
         struct resolve_answer answer = look_up(&rig, "n2.cluster.example");
         CU_ASSERT_EQUAL(answer.error, OK);
         CU_ASSERT_TRUE(has(&answer, expected));
-        CU_ASSERT_TRUE(rig.question_count > before);
+        CU_ASSERT_TRUE(rig.server.question_count > before);
     }
     tear_down(&rig);
 }
@@ -234,7 +164,7 @@ static void too_many_addresses(void)
 {
     struct rig rig;
     set_up(&rig, 5000, 2);
-    rig.a_count = RESOLVE_ADDRESSES_MAX + 5;
+    rig.server.a_count = RESOLVE_ADDRESSES_MAX + 5;
     struct resolve_answer answer = look_up(&rig, "n2.cluster.example");
     CU_ASSERT_EQUAL(answer.error, OK);
     CU_ASSERT_EQUAL(answer.count, RESOLVE_ADDRESSES_MAX);
@@ -245,13 +175,13 @@ static void no_such_name(void)
 {
     struct rig rig;
     set_up(&rig, 5000, 2);
-    rig.mood = NO_SUCH_NAME;
+    rig.server.mood = NO_SUCH_NAME;
     struct resolve_answer answer = look_up(&rig, "nobody.cluster.example");
     CU_ASSERT_EQUAL(answer.error, ERR_ADDRESS);
     CU_ASSERT_EQUAL(answer.count, 0);
     CU_ASSERT_PTR_NOT_NULL_FATAL(answer.reason);
     CU_ASSERT_TRUE(strlen(answer.reason) > 0);
-    rig.mood = ANSWERS; /* and it can be there the next time */
+    rig.server.mood = ANSWERS; /* and it can be there the next time */
     answer = look_up(&rig, "nobody.cluster.example");
     CU_ASSERT_EQUAL(answer.error, OK);
     tear_down(&rig);
@@ -260,15 +190,15 @@ static void no_such_name(void)
 /* A server that does not answer, or answers nonsense, ends in an answer all the same. */
 static void useless_servers(void)
 {
-    static const enum server_mood moods[] = {SILENT, GARBAGE};
+    static const enum name_server_mood moods[] = {SILENT, GARBAGE};
     for (size_t i = 0; i < ARRAY_COUNT(moods); i++) {
         struct rig rig;
         set_up(&rig, 10, 2);
-        rig.mood = moods[i];
+        rig.server.mood = moods[i];
         struct resolve_answer answer = look_up(&rig, "n2.cluster.example");
         CU_ASSERT_EQUAL(answer.error, ERR_ADDRESS);
         CU_ASSERT_PTR_NOT_NULL(answer.reason);
-        CU_ASSERT_TRUE(rig.question_count > 0);
+        CU_ASSERT_TRUE(rig.server.question_count > 0);
         tear_down(&rig);
     }
 }
@@ -279,7 +209,7 @@ static void cancel_and_destroy(void)
     struct resolve_answer answer;
     set_up(&rig, 5000, 2);
     resolve_cancel(rig.resolver); /* nothing to cancel */
-    rig.mood = SILENT;
+    rig.server.mood = SILENT;
     resolve_start(rig.resolver, "n2.cluster.example", 1);
     CU_ASSERT_TRUE(rig.watched_count > 0);
     CU_ASSERT_FALSE(resolve_take(rig.resolver, &answer));
@@ -289,7 +219,7 @@ static void cancel_and_destroy(void)
     CU_ASSERT_EQUAL(resolve_wait_us(rig.resolver), UINT64_MAX);
     resolve_ready(rig.resolver, 0, true, true); /* late reports do no harm */
     resolve_tick(rig.resolver);
-    rig.mood = ANSWERS;
+    rig.server.mood = ANSWERS;
     answer = look_up(&rig, "n2.cluster.example");
     CU_ASSERT_EQUAL(answer.error, OK);
     resolve_start(rig.resolver, "n3.cluster.example", 1);
@@ -301,7 +231,7 @@ static void bad_server_list(void)
 {
     struct rig rig;
     set_up(&rig, 1000, 1);
-    snprintf(rig.server_text, sizeof(rig.server_text), "not an address");
+    snprintf(rig.server.text, sizeof(rig.server.text), "not an address");
     struct resolve_answer answer;
     resolve_start(rig.resolver, "n2.cluster.example", 1);
     CU_ASSERT_TRUE_FATAL(resolve_take(rig.resolver, &answer));
