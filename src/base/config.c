@@ -206,7 +206,7 @@ static enum err read_text(const struct config_key *key, const config_setting_t *
     ASSERT(strlen(text) < key->size);
     char *field = (char *)owner + key->offset;
     memset(field, 0, key->size);
-    memcpy(field, text, strlen(text));
+    memcpy(field, text, strlen(text) + 1);
     return OK;
 }
 

@@ -239,6 +239,7 @@ static void clean_evict(struct overlay *o, const struct overlay_node *keep)
             o->clean_hand = 0;
         }
         struct overlay_node *node = o->clean[o->clean_hand];
+        ASSERT(node != NULL);
         if (node->referenced || node == keep) {
             node->referenced = false;
             o->clean_hand++;

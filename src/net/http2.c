@@ -410,6 +410,7 @@ static int send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8
     }
     for (size_t left = size; left > 0;) {
         struct http2_chunk *chunk = s->first;
+        ASSERT(chunk != NULL);
         size_t part = chunk->size - chunk->sent;
         if (part > left) {
             part = left;

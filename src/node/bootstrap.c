@@ -28,7 +28,7 @@ static void sorted_names(const struct config *config, const char **names)
 
 uint64_t bootstrap_list_digest(const struct config *config)
 {
-    const char *names[MEMBERS_MAX];
+    const char *names[MEMBERS_MAX] = {NULL};
     sorted_names(config, names);
     struct buffer text = {0};
     for (size_t i = 0; i < config->member_count; i++) {
@@ -86,7 +86,7 @@ struct bootstrap_decision bootstrap_decide(const struct config *config,
     if (decision.heard_count < peer_count) {
         return decision;
     }
-    const char *names[MEMBERS_MAX];
+    const char *names[MEMBERS_MAX] = {NULL};
     sorted_names(config, names);
     if (strcmp(names[0], own->name) == 0) {
         decision.action = BOOTSTRAP_FOUND;

@@ -80,8 +80,8 @@ struct peer_actor_settings {
     struct peer_hello hello;              /* what we say of ourselves; updated by PEER_IDENTITY */
     struct configuration configuration;
     uint32_t heartbeat_ms, election_timeout_ms;
-    uint64_t window_bytes;    /* what the core keeps in flight to one peer; bounds the output buffer */
-    uint64_t seed;            /* for back-off jitter */
+    uint64_t window_bytes; /* what the core keeps in flight to one peer; bounds the output buffer */
+    uint64_t seed;         /* for back-off jitter */
     const char *name_servers; /* "address:port,..."; borrowed; NULL: the system's */
     const struct node_actors *actors;
 };

@@ -460,6 +460,7 @@ static void take_read(struct raft_actor *a, struct read_request *request, uint64
     if (batch == NULL || batch->number != event.read.batch) {
         ASSERT(batch == NULL || batch->number < event.read.batch);
         ARRAY_RESERVE(a->batches, a->batch_capacity, a->batch_count + 1);
+        ASSERT(a->batches != NULL);
         batch = &a->batches[a->batch_count++];
         memset(batch, 0, sizeof(*batch));
         batch->number = event.read.batch;

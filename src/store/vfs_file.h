@@ -3,7 +3,7 @@
  * vfs_file.h: plain files through the default SQLite VFS, for what lies beside the databases:
  * raft.mark, and the write-ahead log when it is scanned before SQLite opens it.
  *
- * Why not open(2): the simulator's disk is an SQLite VFS in memory. Whatever goes through here loses,
+ * Why not the open call: the simulator's disk is an SQLite VFS in memory. Whatever goes through here loses,
  * tears and fails there as it would on a real disk.
  *
  * Never for a live database or its -shm (trap 57): closing any descriptor of those drops SQLite's
