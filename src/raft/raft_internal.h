@@ -328,6 +328,8 @@ void replication_stop(struct raft *r);  /* no longer leader */
 void replication_propose(struct raft *r, struct raft_event *event);
 void replication_on_reply(struct raft *r, const struct raft_message *m);
 void replication_on_log_entries(struct raft *r, uint64_t from_index, struct entries **entries);
+/* The member says that its disk lost something: forget what it acknowledged. */
+void replication_member_damaged(struct raft *r, uint64_t member);
 void replication_peer_up(struct raft *r, uint64_t peer);
 void replication_peer_down(struct raft *r, uint64_t peer);
 /* Another configuration is in force: keep the views of who stays. */

@@ -159,6 +159,9 @@ void read_index_on_request(struct raft *r, const struct raft_message *m)
         raft_outbox_push(r, &refusal);
         return;
     }
+    if (m->flag_no_vote) {
+        replication_member_damaged(r, m->from);
+    }
     for (size_t i = 0; i < r->read_count; i++) {
         if (r->reads[i].batch == 0 && r->reads[i].from == m->from &&
             r->reads[i].read_id == m->read_id) {
@@ -255,8 +258,9 @@ void read_index_peer_up(struct raft *r, uint64_t peer)
 void read_index_flush(struct raft *r, struct raft_effects *out)
 {
     if (r->role == RAFT_LEADER) {
+        confirm_rounds(r, out); /* makes room for the next round */
         begin_round(r);
-        confirm_rounds(r, out);
+        confirm_rounds(r, out); /* a sole voter needs nobody else */
     } else {
         ask_leader(r);
     }

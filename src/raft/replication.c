@@ -227,9 +227,6 @@ static void on_refused(struct raft *r, struct progress *p, const struct raft_mes
     if (m->conflict_index == 0) {
         return;
     }
-    if (m->conflict_index <= p->match_index && m->flag_no_vote) {
-        p->match_index = 0; /* it has lost what it had, and says so */
-    }
     if (m->conflict_index <= p->match_index && m->conflict_term == 0) {
         return; /* late: its log has grown since */
     }
@@ -260,10 +257,26 @@ void replication_on_reply(struct raft *r, const struct raft_message *m)
     if (!m->flag_no_vote && m->read_round <= p->sent_round) {
         p->acked_round = raft_max(p->acked_round, m->read_round);
     }
+    if (m->flag_no_vote && m->match_index < p->match_index) {
+        replication_member_damaged(r, p->id);
+    }
     if (m->granted) {
         on_granted(r, p, m);
     } else {
         on_refused(r, p, m);
+    }
+}
+
+/*
+ * A damaged member (trap 22) has less than it once acknowledged. What it lost must not be counted for a
+ * commit after it has been given the read index it heals with: it could then vote for somebody who lacks
+ * an entry that was committed by its lost acknowledgement. So its word of today replaces that of then.
+ */
+void replication_member_damaged(struct raft *r, uint64_t member)
+{
+    struct progress *p = replication_find(r, member);
+    if (p != NULL) {
+        p->match_index = 0;
     }
 }
 
