@@ -219,4 +219,68 @@ static inline bool test_sqlite3(const char *options, const char *path, const cha
     return pclose(pipe) == 0;
 }
 
+/* A person with an open sqlite3 session. */
+struct test_person {
+    pid_t pid;
+    int to, from;
+};
+
+static inline void test_person_start(struct test_person *p, const char *options, const char *path)
+{
+    char command[2 * TEST_PATH_MAX];
+    int to[2];
+    int from[2];
+    if (pipe2(to, O_CLOEXEC) != 0 || pipe2(from, O_CLOEXEC) != 0) {
+        abort();
+    }
+    (void)snprintf(command, sizeof(command), "exec sqlite3 -bail %s '%.900s'", options, path);
+    p->pid = fork();
+    if (p->pid == 0) {
+        (void)dup2(to[0], 0);
+        (void)dup2(from[1], 1);
+        (void)execl("/bin/sh", "sh", "-c", command, (char *)NULL);
+        _exit(127);
+    }
+    (void)close(to[0]);
+    (void)close(from[1]);
+    p->to = to[1];
+    p->from = from[0];
+}
+
+/* Lines for the session; returns when they are done, false if the session ended with an error. */
+static inline bool test_person_say(struct test_person *p, const char *lines)
+{
+    char text[1024];
+    char answer[4096] = "";
+    size_t have = 0;
+    int size = snprintf(text, sizeof(text), "%s\n.print said-and-done\n", lines);
+    if (write(p->to, text, (size_t)size) != (ssize_t)size) {
+        return false;
+    }
+    while (strstr(answer, "said-and-done") == NULL) {
+        ssize_t more = read(p->from, answer + have, sizeof(answer) - 1 - have);
+        if (more <= 0) {
+            return false;
+        }
+        have += (size_t)more;
+        answer[have] = '\0';
+        if (have > sizeof(answer) / 2) {
+            memmove(answer, answer + have - 32, 33);
+            have = 32;
+        }
+    }
+    return true;
+}
+
+/* .quit, and wait; true if it ended well. */
+static inline bool test_person_quit(struct test_person *p)
+{
+    int status = 0;
+    bool written = write(p->to, ".quit\n", 6) == 6;
+    (void)close(p->to);
+    (void)close(p->from);
+    return written && waitpid(p->pid, &status, 0) == p->pid && WIFEXITED(status) &&
+           WEXITSTATUS(status) == 0;
+}
+
 #endif

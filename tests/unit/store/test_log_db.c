@@ -443,39 +443,16 @@ static void busy_writer_is_a_stall(void)
     struct log_db *db = open_ready(folder);
     CU_ASSERT_EQUAL(test_persist(db, 1, 1, 0, 0, test_entries(1, 1, 1, 20)), OK);
 
-    char command[TEST_PATH_MAX + 64];
-    char line[64] = "";
-    int to[2];
-    int from[2];
-    CU_ASSERT_EQUAL_FATAL(pipe(to), 0);
-    CU_ASSERT_EQUAL_FATAL(pipe(from), 0);
-    (void)snprintf(command, sizeof(command), "exec sqlite3 '%s'", path);
-    pid_t person = fork();
-    if (person == 0) {
-        (void)dup2(to[0], 0);
-        (void)dup2(from[1], 1);
-        (void)close(to[1]);
-        (void)close(from[0]);
-        (void)execl("/bin/sh", "sh", "-c", command, (char *)NULL);
-        _exit(127);
-    }
-    (void)close(to[0]);
-    (void)close(from[1]);
-    static const char hold[] = "BEGIN IMMEDIATE;\n.print held\n";
-    CU_ASSERT_EQUAL(write(to[1], hold, sizeof(hold) - 1), (ssize_t)sizeof(hold) - 1);
-    CU_ASSERT_TRUE(read(from[0], line, sizeof(line) - 1) > 0);
-
+    struct test_person person;
+    test_person_start(&person, "", path);
+    CU_ASSERT_TRUE(test_person_say(&person, "BEGIN IMMEDIATE;"));
     CU_ASSERT_EQUAL(log_db_begin(db), ERR_BUSY_FILE);
     CU_ASSERT_EQUAL(log_db_begin(db), ERR_BUSY_FILE);
     struct entries *block = NULL;
     CU_ASSERT_EQUAL(log_db_read(db, 0, 1, 1, 100, &block), OK);
     entries_free(&block);
-    static const char release[] = "ROLLBACK;\n.quit\n";
-    CU_ASSERT_EQUAL(write(to[1], release, sizeof(release) - 1), (ssize_t)sizeof(release) - 1);
-    int status = 0;
-    CU_ASSERT_EQUAL(waitpid(person, &status, 0), person);
-    (void)close(to[1]);
-    (void)close(from[0]);
+    CU_ASSERT_TRUE(test_person_say(&person, "ROLLBACK;"));
+    CU_ASSERT_TRUE(test_person_quit(&person));
     CU_ASSERT_EQUAL(test_persist(db, 2, 1, 0, 0, test_entries(2, 2, 1, 20)), OK);
     log_db_close(&db);
     test_folder_remove(folder);
