@@ -120,6 +120,14 @@ struct http2_client *http2_client_create(void)
     return client;
 }
 
+void http2_client_open_windows(struct http2_client *client)
+{
+    const nghttp2_settings_entry window = {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 1 << 30};
+    ASSERT(nghttp2_submit_settings(client->session, NGHTTP2_FLAG_NONE, &window, 1) == 0);
+    ASSERT(nghttp2_session_set_local_window_size(client->session, NGHTTP2_FLAG_NONE, 0, 1 << 30) ==
+           0);
+}
+
 void http2_client_destroy(struct http2_client **client)
 {
     nghttp2_session_del((*client)->session);

@@ -26,6 +26,8 @@ struct http2_client_answer {
 
 struct http2_client;
 struct http2_client *http2_client_create(void);
+/* Before the first octet goes out: windows so large that they hold nobody back. */
+void http2_client_open_windows(struct http2_client *client);
 void http2_client_destroy(struct http2_client **client);
 
 struct http2_client_header {
