@@ -173,6 +173,8 @@ struct log_persist {
     struct msg base;
     uint32_t group;
     struct raft_persist persist; /* owns entries */
+    uint64_t leader_id,
+        commit_index; /* as this node sees them now; shown to people, nothing more */
 };
 
 /* raft -> log; answered by RAFT_LOG_ENTRIES. */

@@ -133,6 +133,13 @@ static bool commit_waiting(struct log_actor *a, uint64_t now_us)
             fail(error, "append");
         }
     }
+    if (a->persist_count > 0) {
+        const struct log_persist *last = a->persists[a->persist_count - 1];
+        error = log_db_observe(a->db, last->group, last->leader_id, last->commit_index);
+        if (error != OK) {
+            fail(error, "observe");
+        }
+    }
     if (a->trim_pending) {
         bool more = false;
         error = log_db_trim(a->db, GROUP_DEFAULT, a->trim_through, LOG_TRIM_ROWS_MAX, &more);

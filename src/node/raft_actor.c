@@ -534,6 +534,10 @@ static void send_persist(struct raft_actor *a)
     struct log_persist *persist = MSG_NEW(struct log_persist, LOG_PERSIST, release_persist);
     persist->group = GROUP_DEFAULT;
     persist->persist = a->effects.persist;
+    struct raft_status status;
+    raft_status(a->core, &status);
+    persist->leader_id = status.leader;
+    persist->commit_index = status.commit_index;
     a->effects.persist.entries = NULL;
     a->effects.has_persist = false;
     if (a->founding && a->founding_sequence == 0) {
