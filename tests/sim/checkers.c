@@ -59,6 +59,7 @@ static void persists_clear(struct checks_node *n)
 {
     for (size_t i = 0; i < n->persist_count; i++) {
         mem_free(n->persists[n->persist_first + i].terms);
+        mem_free(n->persists[n->persist_first + i].contents);
     }
     n->persist_first = 0;
     n->persist_count = 0;
@@ -204,17 +205,17 @@ void checks_excuse(struct checks *c, size_t node)
 
 /* ---- messages ------------------------------------------------------------------------------------------ */
 
-/* 2 */
-static void check_log_matching(struct checks *c, size_t node, const struct entry *e,
-                               uint64_t previous_term)
+/* 2. Of what reached a disk: a founder that crashes before its founding entry is durable forgets it, and
+ * has told nobody, so it may found again. */
+static void check_log_matching(struct checks *c, size_t node, uint64_t index, uint64_t term,
+                               uint64_t content)
 {
-    uint64_t mixed = model_checksum(e) * 31 + previous_term;
-    uint64_t *known = map_get(&c->content, e->index, e->term);
+    uint64_t *known = map_get(&c->content, index, term);
     if (known == NULL) {
-        map_put(&c->content, e->index, e->term, mixed);
-    } else if (*known != mixed) {
-        fail(c, node, "Log Matching: entry %" PRIu64 " of term %" PRIu64 " has two contents",
-             e->index, e->term);
+        map_put(&c->content, index, term, content);
+    } else if (*known != content) {
+        fail(c, node, "Log Matching: entry %" PRIu64 " of term %" PRIu64 " has two contents", index,
+             term);
     }
 }
 
@@ -238,6 +239,7 @@ static void on_persist(struct checks *c, size_t node, const struct raft_persist 
         p.first_index = persist->entries->first_index;
         p.count = persist->entries->count;
         p.terms = mem_alloc(p.count * sizeof(p.terms[0]));
+        p.contents = mem_alloc(p.count * sizeof(p.contents[0]));
         if (p.first_index != n->told.count + 1) {
             fail(c, node, "persists entry %" PRIu64 " behind entry %zu", p.first_index,
                  n->told.count);
@@ -245,7 +247,7 @@ static void on_persist(struct checks *c, size_t node, const struct raft_persist 
         for (size_t i = 0; i < p.count; i++) {
             const struct entry *e = &persist->entries->items[i];
             p.terms[i] = e->term;
-            check_log_matching(c, node, e, term_at(&n->told, e->index - 1));
+            p.contents[i] = model_checksum(e) * 31 + term_at(&n->told, e->index - 1);
             log_add(&n->told, e->term);
         }
     }
@@ -265,11 +267,13 @@ static void on_durable(struct checks *c, size_t node, uint64_t sequence)
         log_cut(&n->durable, p->truncate_from);
         for (size_t i = 0; i < p->count; i++) {
             log_add(&n->durable, p->terms[i]);
+            check_log_matching(c, node, p->first_index + i, p->terms[i], p->contents[i]);
         }
         n->durable_term = p->term;
         n->durable_vote = p->vote;
         n->durable_sequence = p->sequence;
         mem_free(p->terms);
+        mem_free(p->contents);
         n->persist_first++;
         n->persist_count--;
     }

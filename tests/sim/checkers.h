@@ -20,6 +20,7 @@
  * 10. Entries are applied in order from where kv.db ends, and kv.db ends in a state the log produces.
  *     Trap 18
  * 11. Term and commit index of a running node never fall.
+ * 12. A leader moves its commit index only to an entry of its own term. Raft §5.4.2, trap 11
  */
 #ifndef HOLDFAST_SIM_CHECKERS_H
 #define HOLDFAST_SIM_CHECKERS_H
@@ -37,6 +38,7 @@ struct checks_persist {
     uint64_t first_index;
     size_t count;
     uint64_t *terms;
+    uint64_t *contents; /* checksum of each entry, mixed with the term before it */
 };
 
 /* A log as terms by index; terms[i-1] is index i. */

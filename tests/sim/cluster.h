@@ -40,6 +40,7 @@ struct machine {
 
 struct cluster_figures {
     uint64_t crashes, power_cuts, stops, fatals, refused_starts, flips, damaged_starts;
+    uint64_t lost, stranded; /* nodes that need a person */
 };
 
 struct cluster {
@@ -55,6 +56,7 @@ struct cluster {
     struct cluster_figures figures;
     bool restarts; /* crashed nodes come back by themselves */
     uint64_t restart_us_max;
+    uint32_t flip_of_100; /* chance that a bit of raft.db-wal flips while a node is off */
 
     bool failed;
     char failure[CLUSTER_TEXT_MAX];
@@ -79,6 +81,12 @@ void cluster_fail(struct cluster *c, const char *format, ...) PRINTF_LIKE(2, 3);
 /* How many nodes run; how many have a whole log (running or not). */
 size_t cluster_running(const struct cluster *c);
 size_t cluster_whole(const struct cluster *c);
+/* May this node's log be damaged? All but a minority must stay whole. */
+bool cluster_may_damage(const struct cluster *c, size_t node);
+/* A damaged node that needs entries the leader has trimmed: only a snapshot or a person could help. */
+bool cluster_is_stranded(const struct cluster *c, size_t node);
+/* The leader of the highest term; SIZE_MAX: none. */
+size_t cluster_leader(const struct cluster *c);
 /* NULL if the node does not run. */
 const struct raft *cluster_core(const struct cluster *c, size_t node);
 

@@ -88,6 +88,8 @@ static struct disk_pending *pending_add(struct disk_inode *inode)
 void disk_inode_write(struct disk_inode *inode, uint64_t offset, const void *data, size_t size)
 {
     image_write(&inode->seen, offset, data, size);
+    inode->written_offset = offset;
+    inode->written_size = size;
     struct disk_pending *p = pending_add(inode);
     p->offset = offset;
     p->size = size;
@@ -410,6 +412,11 @@ bool disk_flip_bit(struct disk *d, size_t node, const char *name_end)
         return false;
     }
     size_t at = (size_t)random_below(&d->random, inode->seen.size);
+    size_t last_end = (size_t)inode->written_offset + inode->written_size;
+    if (random_below(&d->random, 2) == 0 && inode->written_size > 0 &&
+        last_end <= inode->seen.size) {
+        at = (size_t)inode->written_offset + (size_t)random_below(&d->random, inode->written_size);
+    }
     uint8_t mask = (uint8_t)(1u << random_below(&d->random, 8));
     inode->seen.data[at] ^= mask;
     if (at < inode->platter.size) {

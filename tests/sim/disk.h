@@ -70,8 +70,8 @@ bool disk_is_dead(const struct disk *d, size_t node);
 void disk_cut(struct disk *d, size_t node, enum disk_cut cut);
 /* A new process may open files again. Handles from before stay dead. */
 void disk_power_on(struct disk *d, size_t node);
-/* Flip one bit, drawn from the seed, of the file whose name ends so. False if there is none or it is
- * empty. Only while dead. */
+/* Flip one bit of the file whose name ends so: anywhere, or, half of the times, in what was written last.
+ * False if there is no such file or it is empty. Only while dead. */
 bool disk_flip_bit(struct disk *d, size_t node, const char *name_end);
 
 /* For tests of the disk. */

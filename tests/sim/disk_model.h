@@ -44,6 +44,8 @@ struct disk_inode {
     size_t pending_count, pending_capacity;
     struct buffer pending_data;
     struct disk_share *share;
+    uint64_t written_offset; /* of the last write */
+    size_t written_size;
 };
 
 struct disk_name {

@@ -10,6 +10,7 @@ enum evil {
     EVIL_STOPS,      /* and in order */
     EVIL_PARTITION,  /* two sides */
     EVIL_ONE_WAY,    /* single directions are cut */
+    EVIL_OLD_LEADER, /* a leader that speaks to nobody and hears late */
     EVIL_BAD_LINKS,  /* loss, repetition, reordering, resets */
     EVIL_SLOW_LINKS, /* delays about the election timeout */
     EVIL_SLOW_DISKS,
@@ -27,7 +28,6 @@ struct nemesis {
     bool healed, quiet;
     uint64_t phase;
     uint32_t evils; /* bit set of the seed: what may happen at all */
-    bool may_flip;
     bool active[EVIL_COUNT];
 };
 
@@ -47,32 +47,6 @@ static size_t draw_node(struct nemesis *n)
 }
 
 /* ---- single blows ------------------------------------------------------------------------------------ */
-
-/* May one more log be damaged? All but a minority must be whole. */
-static bool may_damage(struct nemesis *n, size_t node)
-{
-    const struct cluster *c = n->c;
-    const struct checks_node *target = &c->checks.nodes[node];
-    bool whole = !target->excused && !(target->seen_any && target->seen.may_not_vote);
-    return whole && (c->node_count - cluster_whole(c) + 1) * 2 < c->node_count;
-}
-
-/* A bit of the WAL of a machine that is off. Not after a power cut: there raft.mark may lag (design §4),
- * and the loss of the last transaction to both at once is beyond what anybody could tell. */
-static void flip(struct nemesis *n)
-{
-    struct cluster *c = n->c;
-    for (size_t i = 0; i < c->node_count; i++) {
-        if (c->machines[i].state == MACHINE_OFF && c->machines[i].boot > 0 &&
-            c->machines[i].last_cut == DISK_CUT_PROCESS && may_damage(n, i) && one_in(n, 2) &&
-            disk_flip_bit(c->disk, i + 1, "raft.db-wal")) {
-            c->figures.flips++;
-            checks_excuse(&c->checks, i);
-            log_event(LOG_INFO, "bit flipped", "node=n%zu", i + 1);
-            return;
-        }
-    }
-}
 
 static void crash(struct nemesis *n, size_t node)
 {
@@ -104,6 +78,25 @@ static void one_way(struct nemesis *n)
     }
 }
 
+/* Trap 30: nobody hears the leader, and it hears answers to what it said long ago, so that it does not
+ * notice; meanwhile the others elect another one. */
+static void old_leader(struct nemesis *n)
+{
+    struct cluster *c = n->c;
+    size_t leader = cluster_leader(c);
+    if (leader == SIZE_MAX) {
+        return;
+    }
+    uint64_t timeout_us = 1000 * (uint64_t)c->machines[0].config.raft.election_timeout_ms;
+    uint64_t late_us = draw(n, timeout_us / 2, 3 * timeout_us);
+    for (size_t i = 0; i < c->node_count; i++) {
+        if (i != leader) {
+            net_set_link_delay(c->net, i, leader, late_us);
+            net_cut(c->net, leader, i, one_in(n, 2));
+        }
+    }
+}
+
 /* A failed read, write or sync of raft.db ends the node and makes its log count as damaged (traps 20,
  * 22): so on a minority only. */
 static void bad_disk(struct nemesis *n, struct disk_faults *f)
@@ -128,7 +121,7 @@ static void set_disks(struct nemesis *n)
         c->machines[i].spoiling_disk = false;
     }
     size_t bad = n->active[EVIL_BAD_DISK] ? draw_node(n) : SIZE_MAX;
-    if (bad != SIZE_MAX && !may_damage(n, bad)) {
+    if (bad != SIZE_MAX && !cluster_may_damage(c, bad)) {
         bad = SIZE_MAX;
     }
     size_t full = n->active[EVIL_FULL_DISK] ? draw_node(n) : SIZE_MAX;
@@ -164,6 +157,14 @@ static void set_links(struct nemesis *n)
         f.reorder = one_in(n, 2);
     }
     net_set_faults(n->c->net, &f);
+    /* Answers that come when their question is long forgotten: each direction has its own delay. */
+    bool uneven = n->active[EVIL_SLOW_LINKS] && one_in(n, 2);
+    uint64_t most_us = 3000 * (uint64_t)n->c->machines[0].config.raft.election_timeout_ms;
+    for (size_t a = 0; a < n->c->node_count; a++) {
+        for (size_t b = 0; b < n->c->node_count; b++) {
+            net_set_link_delay(n->c->net, a, b, uneven && one_in(n, 3) ? draw(n, 0, most_us) : 0);
+        }
+    }
 }
 
 static void set_pace(struct nemesis *n)
@@ -190,9 +191,6 @@ static void strike(struct nemesis *n)
             disk_die_after(c->disk, node + 1, draw(n, 1, 60));
         }
     }
-    if (n->may_flip) {
-        flip(n);
-    }
     if (n->active[EVIL_STOPS] && one_in(n, 3)) {
         cluster_stop_node(c, draw_node(n));
     }
@@ -205,6 +203,10 @@ static void strike(struct nemesis *n)
             net_heal_all(c->net);
         }
         one_way(n);
+    }
+    if (n->active[EVIL_OLD_LEADER] && one_in(n, 2)) {
+        net_heal_all(c->net);
+        old_leader(n);
     }
     if (n->active[EVIL_PAUSES] && one_in(n, 2)) {
         runner_pause_node(c->runner, draw_node(n) + 1,
@@ -267,7 +269,7 @@ struct nemesis *nemesis_create(struct cluster *c, uint64_t length_us)
     n->random = c->seed ^ UINT64_C(0x6576696c);
     n->end_us = length_us;
     n->evils = (uint32_t)random_next(&n->random) | (uint32_t)random_next(&n->random);
-    n->may_flip = one_in(n, 3);
+    c->flip_of_100 = one_in(n, 2) ? 50 : 0;
     n->quiet = one_in(n, 2); /* the first phase is the other kind */
     c->restart_us_max = one_in(n, 3) ? 10000000 : 1500000;
     call_phase(n, 0);
@@ -290,6 +292,7 @@ void nemesis_heal(struct nemesis *n)
     set_links(n);
     set_pace(n);
     c->restart_us_max = 500000;
+    c->flip_of_100 = 0;
     for (size_t i = 0; i < c->node_count; i++) {
         disk_die_after(c->disk, i + 1, 0);
         runner_pause_node(c->runner, i + 1, 0);

@@ -24,6 +24,7 @@ struct net_link {
     bool cut, hold;
     uint64_t cut_number;
     uint64_t last_arrival_us;
+    uint64_t delay_us;
 };
 
 struct frame {
@@ -282,7 +283,7 @@ static void call_deliver(void *context, uint64_t argument)
 static void schedule_frame(struct net *n, struct frame *f)
 {
     struct net_link *link = &n->links[f->from][f->to];
-    uint64_t at_us = runner_exact_us(n->runner) + draw_delay_us(n);
+    uint64_t at_us = runner_exact_us(n->runner) + draw_delay_us(n) + link->delay_us;
     if (!n->faults.reorder) {
         if (at_us < link->last_arrival_us) {
             at_us = link->last_arrival_us;
@@ -430,6 +431,11 @@ void net_destroy(struct net **net)
 void net_set_faults(struct net *n, const struct net_faults *faults)
 {
     n->faults = *faults;
+}
+
+void net_set_link_delay(struct net *n, size_t from, size_t to, uint64_t delay_us)
+{
+    n->links[from][to].delay_us = delay_us;
 }
 
 /* The cut outlived a stalled connection's patience. */

@@ -35,6 +35,8 @@ struct net_faults {
 struct net *net_create(uint64_t seed, size_t node_count, struct runner *runner);
 void net_destroy(struct net **net);
 void net_set_faults(struct net *n, const struct net_faults *faults);
+/* More delay in one direction, beside what the faults say. */
+void net_set_link_delay(struct net *n, size_t from, size_t to, uint64_t delay_us);
 
 /* One direction. hold: what is sent meanwhile arrives after the cut heals; else it is lost. */
 void net_cut(struct net *n, size_t from, size_t to, bool hold);

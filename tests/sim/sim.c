@@ -95,7 +95,7 @@ static bool clients_finished(const struct cluster *c)
 {
     for (size_t i = 0; i < c->node_count; i++) {
         const struct machine *m = &c->machines[i];
-        if (m->state == MACHINE_LOST) {
+        if (m->state == MACHINE_LOST || cluster_is_stranded(c, i)) {
             continue;
         }
         if (m->state != MACHINE_RUNNING) {
@@ -113,8 +113,11 @@ static bool clients_finished(const struct cluster *c)
 static bool all_applied(const struct cluster *c)
 {
     for (size_t i = 0; i < c->node_count; i++) {
-        if (c->machines[i].state == MACHINE_LOST) {
+        if (c->machines[i].state == MACHINE_LOST || cluster_is_stranded(c, i)) {
             continue;
+        }
+        if (c->machines[i].state != MACHINE_RUNNING) {
+            return false;
         }
         struct raft_status s;
         raft_status(cluster_core(c, i), &s);
@@ -142,6 +145,10 @@ static void final_states(struct cluster *c)
 {
     for (size_t i = 0; i < c->node_count && !c->failed; i++) {
         if (c->machines[i].state != MACHINE_RUNNING) {
+            continue;
+        }
+        c->figures.stranded += cluster_is_stranded(c, i);
+        if (cluster_is_stranded(c, i)) {
             continue;
         }
         struct kv *kv = apply_actor_kv(runner_private_of(c->machines[i].actors->apply));
@@ -297,6 +304,8 @@ static void add(struct outcome *sum, const struct outcome *o)
     sum->machines.refused_starts += o->machines.refused_starts;
     sum->machines.flips += o->machines.flips;
     sum->machines.damaged_starts += o->machines.damaged_starts;
+    sum->machines.stranded += o->machines.stranded;
+    sum->machines.lost += o->machines.lost;
     sum->net.sent += o->net.sent;
     sum->net.lost += o->net.lost;
     sum->net.connections += o->net.connections;
@@ -315,10 +324,11 @@ static void report(const struct outcome *sum, uint64_t seeds, uint64_t failures,
            sum->undecided);
     printf("  crashes %" PRIu64 " (power %" PRIu64 "), fatal errors %" PRIu64 ", stops %" PRIu64
            ", refused starts %" PRIu64 ", disk faults %" PRIu64 ", bits flipped %" PRIu64
-           ", damaged starts %" PRIu64 "\n",
+           ", damaged starts %" PRIu64 ", data directories lost %" PRIu64 ", stranded %" PRIu64
+           "\n",
            sum->machines.crashes, sum->machines.power_cuts, sum->machines.fatals,
            sum->machines.stops, sum->machines.refused_starts, sum->injected, sum->machines.flips,
-           sum->machines.damaged_starts);
+           sum->machines.damaged_starts, sum->machines.lost, sum->machines.stranded);
     printf("  messages %" PRIu64 ", lost %" PRIu64 ", connections %" PRIu64 ", events %" PRIu64
            "\n",
            sum->net.sent, sum->net.lost, sum->net.connections, sum->events);

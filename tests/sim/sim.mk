@@ -50,3 +50,9 @@ else
 	$(SIM) --seeds 1-200 --length $(LENGTH) --jobs $(JOBS)
 	$(SIM) --fresh 10 --length $(LENGTH) --jobs $(JOBS)
 endif
+
+# Each guard taken out in turn; see mutants.sh. `make sim-mutants MUTANTS="vote_before_disk ..."` for some.
+MUTANT_SEEDS ?= 150
+.PHONY: sim-mutants
+sim-mutants:
+	tests/sim/mutants.sh $(BUILD)/mutants $(MUTANT_SEEDS) $(MUTANTS)
