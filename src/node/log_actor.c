@@ -128,16 +128,11 @@ static bool commit_waiting(struct log_actor *a, uint64_t now_us)
         a->cluster_id = 0;
     }
     for (size_t i = 0; i < a->persist_count; i++) {
+        const struct log_persist *persist = a->persists[i];
+        log_db_observe(a->db, persist->group, persist->leader_id, persist->commit_index);
         error = log_db_persist(a->db, a->persists[i]->group, &a->persists[i]->persist);
         if (error != OK) {
             fail(error, "append");
-        }
-    }
-    if (a->persist_count > 0) {
-        const struct log_persist *last = a->persists[a->persist_count - 1];
-        error = log_db_observe(a->db, last->group, last->leader_id, last->commit_index);
-        if (error != OK) {
-            fail(error, "observe");
         }
     }
     if (a->trim_pending) {
