@@ -18,7 +18,10 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
+
+#define HANG_ALARM_SECONDS 600
 
 /* ---- the probe ---------------------------------------------------------------------------------- */
 
@@ -50,13 +53,15 @@ struct probe {
     size_t number_count;
     size_t since_flush, group_sizes[64], group_count;
     uint64_t group_now_us;
-    bool now_us_changed_in_group, now_us_fell, self_wrong;
+    bool now_us_changed_in_group, now_us_fell, self_wrong, flushed_nothing;
     uint64_t last_now_us;
 
     void (*on_started)(struct probe *p, uint64_t now_us);
     void (*on_ready)(struct probe *p, int fd, void *tag, uint32_t events, uint64_t now_us);
     void (*on_expired)(struct probe *p, uint64_t now_us);
     void (*on_stop)(struct probe *p, uint64_t now_us);
+    void (*on_note)(struct probe *p, uint64_t now_us);
+    struct actor *echo; /* forwards to us, so that we may fall asleep in between */
 
     int fds[4];
     uint64_t deadline_us, expired_at_us;
@@ -105,6 +110,9 @@ static void probe_handle(void *self, struct msg *m, uint64_t now_us)
             p->numbers[p->number_count] = message->number;
             p->senders[p->number_count++] = m->from;
         }
+        if (p->on_note != NULL) {
+            p->on_note(p, now_us);
+        }
         break;
     case PROBE_CALL:
         message->call(p, now_us);
@@ -123,6 +131,7 @@ static void probe_flush(void *self, uint64_t now_us)
     if (now_us != p->group_now_us) {
         p->now_us_changed_in_group = true;
     }
+    p->flushed_nothing = p->flushed_nothing || p->since_flush == 0;
     if (p->group_count < ARRAY_COUNT(p->group_sizes)) {
         p->group_sizes[p->group_count++] = p->since_flush;
     }
@@ -217,6 +226,7 @@ static void probe_end(struct probe *p, bool *destroyed)
     CU_ASSERT_FALSE(p->now_us_changed_in_group);
     CU_ASSERT_FALSE(p->now_us_fell);
     CU_ASSERT_FALSE(p->self_wrong);
+    CU_ASSERT_FALSE(p->flushed_nothing);
     CU_ASSERT_FALSE(*destroyed);
     actor_destroy(p->actor);
     CU_ASSERT_TRUE(*destroyed);
@@ -420,6 +430,108 @@ static void deadline_moves_both_ways(void)
     actor_join(p->actor);
     CU_ASSERT_EQUAL(p->expired_count, 20);
     CU_ASSERT_TRUE(p->expired_at_us >= p->deadline_us);
+    probe_end(p, &destroyed);
+}
+
+static void send_through_echo(struct probe *p)
+{
+    struct probe_message *m = MSG_NEW(struct probe_message, PROBE_FORWARD, probe_release);
+    m->to = p->actor;
+    ACTOR_SEND(p->echo, m);
+}
+
+#define AN_HOUR_US UINT64_C(3600000000)
+
+static void deadline_in_an_hour(struct probe *p, uint64_t now_us)
+{
+    actor_set_deadline(p->actor, now_us + AN_HOUR_US);
+    send_through_echo(p);
+}
+
+#define ROUND_TRIPS 100 /* in most of which the probe sleeps and sets its timer */
+
+static void deadline_moved_by_a_note(struct probe *p, uint64_t now_us)
+{
+    if (p->number_count < ROUND_TRIPS) {
+        send_through_echo(p);
+        return;
+    }
+    if (p->expired_count == 0) { /* from an hour to now: the timer must be set anew */
+        p->deadline_us = now_us + 2000;
+    } else { /* from soon to a little later: the timer may fire for nothing, and must be set anew then */
+        p->deadline_us += 3000;
+    }
+    actor_set_deadline(p->actor, p->deadline_us);
+}
+
+static void deadline_again_or_stopped(struct probe *p, uint64_t now_us)
+{
+    p->numbers[p->expired_count - 1] = (uint64_t)(now_us >= p->deadline_us);
+    if (p->expired_count == 2) {
+        actor_stopped(p->actor);
+        return;
+    }
+    p->deadline_us = now_us + 2000;
+    actor_set_deadline(p->actor, p->deadline_us);
+    send_through_echo(p);
+}
+
+/* As above, but with the timer set by a sleep in between. A deadline that stays an hour away would be a
+ * hang: that is what the alarm is for. */
+static void deadline_moves_while_asleep(void)
+{
+    bool destroyed, echo_destroyed;
+    alarm(HANG_ALARM_SECONDS);
+    struct probe *echo = probe_create(&echo_destroyed, "echo");
+    struct probe *p = probe_create(&destroyed, "probe");
+    p->echo = echo->actor;
+    p->on_started = deadline_in_an_hour;
+    p->on_note = deadline_moved_by_a_note;
+    p->on_expired = deadline_again_or_stopped;
+    actor_start(echo->actor);
+    actor_start(p->actor);
+    actor_join(p->actor);
+    stop_and_join(echo);
+    alarm(0);
+    CU_ASSERT_EQUAL(p->expired_count, 2);
+    CU_ASSERT_EQUAL(p->numbers[0], 1);
+    CU_ASSERT_EQUAL(p->numbers[1], 1);
+    probe_end(p, &destroyed);
+    probe_end(echo, &echo_destroyed);
+}
+
+/* Traps 9 and 35: deadlines count the time in suspend. A suspend cannot be had here, but the kernel says
+ * on which clock a timer runs. */
+static void deadlines_run_on_the_clock_that_counts_suspend(void)
+{
+    bool destroyed;
+    struct probe *p = probe_create(&destroyed, "probe");
+    size_t timers = 0, on_boottime = 0;
+    for (int fd = 0; fd < 256; fd++) {
+        char path[64], text[1024];
+        snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
+        FILE *file = fopen(path, "re");
+        if (file == NULL) {
+            continue;
+        }
+        size_t size = fread(text, 1, sizeof(text) - 1, file);
+        text[size] = '\0';
+        fclose(file);
+        char expected[32];
+        snprintf(expected, sizeof(expected), "clockid: %d\n", CLOCK_BOOTTIME);
+        timers += strstr(text, "clockid: ") != NULL;
+        on_boottime += strstr(text, expected) != NULL;
+    }
+    CU_ASSERT_EQUAL(timers, 1);
+    CU_ASSERT_EQUAL(on_boottime, 1);
+    struct timespec now;
+    clock_gettime(CLOCK_BOOTTIME, &now);
+    uint64_t before_us = (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+    uint64_t stopwatch_us = actor_stopwatch_us();
+    clock_gettime(CLOCK_BOOTTIME, &now);
+    uint64_t after_us = (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+    CU_ASSERT_TRUE(before_us <= stopwatch_us);
+    CU_ASSERT_TRUE(stopwatch_us <= after_us);
     probe_end(p, &destroyed);
 }
 
@@ -793,7 +905,8 @@ SUITE("actor", TEST(started_comes_first_then_messages_in_order),
       TEST(batches_are_bounded_and_flushed), TEST(sender_is_named), TEST(asking_twice_stops_once),
       TEST(queued_messages_are_released_at_the_end), TEST(never_started_actor_releases_too),
       TEST(stopping_may_take_its_time), TEST(deadline_expires_once_and_not_before),
-      TEST(deadline_moves_both_ways), TEST(cleared_deadline_does_not_expire),
+      TEST(deadline_moves_both_ways), TEST(deadline_moves_while_asleep),
+      TEST(deadlines_run_on_the_clock_that_counts_suspend), TEST(cleared_deadline_does_not_expire),
       TEST(past_deadline_is_met_at_once), TEST(deadline_is_met_under_load),
       TEST(readable_descriptor_is_reported_to_a_sleeper),
       TEST(readable_descriptor_is_reported_under_load), TEST(stale_report_is_not_believed),
