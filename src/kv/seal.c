@@ -20,8 +20,10 @@ bool kv_should_seal(const struct kv *kv, uint64_t now_us)
     if (kv->open_entries == 0 || kv->sealed_number != 0) {
         return false;
     }
+    /* Full: applying waits for a flush, so waiting for the batch's age too would stop the node. */
     return kv->open->history_count >= kv->limits.batch_changes_max ||
-           open_bytes(kv) >= kv->limits.batch_bytes_max || now_us >= kv_seal_deadline_us(kv);
+           open_bytes(kv) >= kv->limits.batch_bytes_max || kv_is_full(kv) ||
+           now_us >= kv_seal_deadline_us(kv);
 }
 
 uint64_t kv_seal_deadline_us(const struct kv *kv)
