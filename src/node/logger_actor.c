@@ -25,7 +25,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define LOGGER_LINES_MAX        4096
 #define LOGGER_WAIT_MS          100
 #define LOGGER_STOP_PATIENCE_MS 1000
 #define US_PER_MS               1000

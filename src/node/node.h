@@ -73,6 +73,9 @@ struct raft_actor_settings {
 };
 struct actor *raft_actor_create(struct raft_actor_settings *settings);
 
+/* Encoded octets a peer actor holds for its socket beside the core's window; then it reconnects. */
+#define PEER_UNSENT_BYTES_MAX ((uint64_t)32 << 20)
+
 struct peer_actor_settings {
     size_t peer_index;                    /* own place in actors->peers */
     char name[MEMBER_NAME_MAX + 1];       /* the member this actor talks to */
@@ -115,6 +118,7 @@ struct actor *supervisor_actor_create(uint64_t watchdog_us, const struct node_ac
 
 /* Writes log lines to stderr, so that nobody else waits for a stuck pipe. logger_install makes it the
  * log sink; lines beyond a bound are counted and said to be missing when there is room again. */
+#define LOGGER_LINES_MAX 4096
 struct actor *logger_actor_create(void);
 void logger_install(struct actor *logger);
 void logger_uninstall(void); /* back to writing directly, for the last words */

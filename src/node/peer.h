@@ -42,7 +42,8 @@
 #define PEER_DIAL_TIMEOUT_MIN_MS 1000 /* one address, and the greeting behind it */
 #define PEER_STALL_TIMEOUTS      4    /* election timeouts without taking an octet */
 #define PEER_STALL_MIN_MS        1000
-#define PEER_UNSENT_BYTES_MAX    (4 * PEER_FRAME_BYTES_MAX) /* beside the core's window */
+
+_Static_assert(PEER_UNSENT_BYTES_MAX >= 4 * PEER_FRAME_BYTES_MAX, "room for some frames");
 
 enum outbound_state {
     OUT_WAITING,

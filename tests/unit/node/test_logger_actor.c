@@ -12,7 +12,7 @@
 #include <signal.h>
 #include <stdlib.h>
 
-#define LINES_MAX 4096 /* what logger_actor.c keeps unwritten */
+#define LINES_MAX LOGGER_LINES_MAX
 
 /* Our stderr is a pipe for the time of a test. */
 struct rig {
