@@ -297,9 +297,24 @@ uint64_t cluster_leader(struct cluster *c)
 
 void cluster_elect(struct cluster *c, uint64_t id)
 {
+    /* A living leader would rightly keep its office: others' links to it are cut for the time being. */
+    bool cut[CLUSTER_NODES_MAX + 1][CLUSTER_NODES_MAX + 1];
+    memcpy(cut, c->cut, sizeof(cut));
+    for (uint64_t other = 1; other <= c->count; other++) {
+        const struct cluster_node *n = cluster_node(c, other);
+        if (other != id && n->up && n->raft->role == RAFT_LEADER) {
+            cluster_isolate(c, other, true);
+        }
+    }
     cluster_time_out(c, id);
     cluster_settle(c);
     ASSERT(cluster_node(c, id)->raft->role == RAFT_LEADER);
+    memcpy(c->cut, cut, sizeof(cut));
+    for (int beat = 0; beat < 2; beat++) {
+        c->now_us += CLUSTER_HEARTBEAT_US; /* the old leader hears of it */
+        cluster_tick(c, id);
+        cluster_settle(c);
+    }
 }
 
 void cluster_lead_alone(struct cluster *c, uint64_t id)
