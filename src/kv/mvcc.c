@@ -166,7 +166,6 @@ static enum err put(struct kv *kv, const struct command *c, struct result *resul
         *refusal = ERR_KEY_NOT_FOUND;
         return OK;
     }
-    newest.current.key = c->key; /* the reader's view does not outlive the next call on it */
     error = history_link_next(kv, c->key, &newest, &link);
     if (error != OK) {
         return error;

@@ -66,6 +66,10 @@ static void chain_has_the_jumps_of_its_depths(void)
         case 3:
             fixture_put(&f, "other", "v");
             break;
+        case 4: /* nothing stays in memory: the next put finds all on disk */
+            fixture_flush(&f);
+            CU_ASSERT_PTR_NULL(overlay_find(&f.kv->overlay, view_of_text("k")));
+            break;
         default:
             break;
         }

@@ -9,7 +9,9 @@
 
 #include <stdlib.h>
 
-enum { KEYS = 20000, KEY_BYTES = 8, BYTES_PER_KEY_MAX = 100 };
+/* An entry takes 24 octets of a page; half-full pages, inner pages and the last chunk of the arena come on
+ * top, full pages leave only the latter two. */
+enum { KEYS = 20000, KEY_BYTES = 8, BYTES_PER_KEY_MAX = 100, BYTES_PER_KEY_FULL_MAX = 40 };
 
 static void key_write(uint8_t key[KEY_BYTES], uint64_t number)
 {
@@ -19,7 +21,7 @@ static void key_write(uint8_t key[KEY_BYTES], uint64_t number)
 }
 
 /* order[i] is the i-th number to insert; numbers are even, so that odd ones are gaps to seek in. */
-static void insert_and_check(const uint64_t *order, size_t count)
+static void insert_and_check(const uint64_t *order, size_t count, size_t bytes_per_key_max)
 {
     struct key_index x = {0};
     uint8_t(*keys)[KEY_BYTES] = mem_alloc(count * sizeof(*keys));
@@ -29,7 +31,7 @@ static void insert_and_check(const uint64_t *order, size_t count)
     }
     key_index_check(&x);
     CU_ASSERT_EQUAL(x.count, count);
-    CU_ASSERT(x.pages.bytes < count * BYTES_PER_KEY_MAX + 8192);
+    CU_ASSERT(x.pages.bytes < count * bytes_per_key_max + 8192);
 
     struct key_index_cursor c = key_index_seek(&x, view_of(NULL, 0));
     struct view key = {0};
@@ -75,11 +77,11 @@ static void ascending_and_descending(void)
     for (uint64_t i = 0; i < KEYS; i++) {
         order[i] = 2 * i;
     }
-    insert_and_check(order, KEYS);
+    insert_and_check(order, KEYS, BYTES_PER_KEY_FULL_MAX); /* pages are left full */
     for (uint64_t i = 0; i < KEYS; i++) {
         order[i] = 2 * (KEYS - 1 - i);
     }
-    insert_and_check(order, KEYS);
+    insert_and_check(order, KEYS, BYTES_PER_KEY_MAX);
     mem_free(order);
 }
 
@@ -92,7 +94,19 @@ static void from_outside_in(void)
         order[at++] = 2 * i;
         order[at++] = 2 * (KEYS - 1 - i);
     }
-    insert_and_check(order, KEYS);
+    insert_and_check(order, KEYS, BYTES_PER_KEY_MAX);
+    mem_free(order);
+}
+
+/* A full page, then keys right behind it from the greatest down: each meets the end of a full page that
+ * is not the last one. */
+static void descending_behind_a_full_page(void)
+{
+    uint64_t *order = mem_alloc(KEYS * sizeof(*order));
+    for (uint64_t i = 0; i < KEYS; i++) {
+        order[i] = i < 64 ? 2 * i : 2 * (KEYS - 1 - (i - 64));
+    }
+    insert_and_check(order, KEYS, BYTES_PER_KEY_MAX);
     mem_free(order);
 }
 
@@ -110,10 +124,10 @@ static void random_orders(void)
             order[i] = order[other];
             order[other] = swapped;
         }
-        insert_and_check(order, count);
+        insert_and_check(order, count, BYTES_PER_KEY_MAX);
     }
     mem_free(order);
 }
 
 SUITE("kv key_index", TEST(empty_index_has_an_end), TEST(ascending_and_descending),
-      TEST(from_outside_in), TEST(random_orders))
+      TEST(from_outside_in), TEST(descending_behind_a_full_page), TEST(random_orders))

@@ -386,7 +386,8 @@ static void step_read(struct model *m)
 
 /* ---- the disk ------------------------------------------------------------------------------------- */
 
-/* Kill and start again: the disk may be behind; the log replays the rest. */
+/* Kill and start again: the disk may be behind, applied_index says how far (trap 18); the log replays the
+ * rest to the same state. */
 static void step_reopen(struct model *m)
 {
     uint64_t hash_before = 0;

@@ -6,6 +6,8 @@
 #include "fixture.h"
 #include "kv/state.h"
 
+#include <sqlite3.h>
+
 /* ---- revisions ------------------------------------------------------------------------------------ */
 
 /* An empty store is at revision 1, the first write gets 2. */
@@ -181,6 +183,56 @@ static void ignore_value_keeps_the_value(void)
         c.value = view_of_text("new");
         CU_ASSERT_EQUAL(fixture_error(&f, &c), OK);
         CU_ASSERT_STRING_EQUAL(fixture_get(&f, "a", 0, text), "new");
+        fixture_end(&f);
+    }
+}
+
+/* A put without lease detaches the key from its lease; ignore_lease keeps it. (Leases cannot be granted
+ * yet: the row with one is written to disk by hand.) */
+static void put_detaches_the_lease(void)
+{
+    for (int keep = 0; keep < 2; keep++) {
+        struct fixture f;
+        fixture_start(&f);
+        struct kv_batch *batch = mem_zalloc(sizeof(*batch));
+        batch->number = 1;
+        batch->applied_index = 1;
+        batch->applied_term = 1;
+        batch->revision = 2;
+        struct kv_history row = {.change = change_id(2, 0),
+                                 .key = view_of_text("a"),
+                                 .value = view_of_text("1"),
+                                 .create_revision = 2,
+                                 .version = 1,
+                                 .lease = 77};
+        struct kv_current current = {.key = row.key,
+                                     .change = row.change,
+                                     .create_revision = 2,
+                                     .version = 1,
+                                     .lease = 77,
+                                     .depth = 1};
+        kv_batch_add_history(batch, &row);
+        kv_batch_add_current(batch, &current);
+        CU_ASSERT_EQUAL_FATAL(kv_writer_write(f.writer, batch), OK);
+        kv_batch_free(&batch);
+        fixture_close(&f);
+        fixture_open(&f);
+        struct command c = fixture_put_command("a", "2");
+        c.flags = COMMAND_PREV_KV | (keep ? COMMAND_IGNORE_LEASE : 0);
+        struct result *result = fixture_apply(&f, &c);
+        CU_ASSERT_EQUAL_FATAL(result->kv_count, 1);
+        CU_ASSERT_EQUAL(result->kvs[0].lease, 77);
+        result_free(&result);
+        for (int flushed = 0; flushed < 2; flushed++) {
+            struct query q = fixture_range("a", "");
+            for (q.revision = 2; q.revision <= 3; q.revision++) {
+                result = fixture_query(&f, &q);
+                CU_ASSERT_EQUAL_FATAL(result->kv_count, 1);
+                CU_ASSERT_EQUAL(result->kvs[0].lease, q.revision == 2 || keep ? 77 : 0);
+                result_free(&result);
+            }
+            fixture_flush(&f);
+        }
         fixture_end(&f);
     }
 }
@@ -369,7 +421,8 @@ static void no_result_unless_wanted(void)
     fixture_end(&f);
 }
 
-/* What came from disk must belong together; a chain that does not is a fatal error, never an answer. */
+/* What came from disk must belong together; a chain that does not is a fatal error, never an answer
+ * (trap 19). */
 static void broken_chain_on_disk_is_fatal(void)
 {
     struct fixture f;
@@ -435,10 +488,60 @@ static void broken_chain_on_disk_is_fatal(void)
     fixture_end(&f);
 }
 
+/* An error of the disk ends an apply, a read and a hash with that error, and nothing was applied: the node
+ * stops, it never skips (trap 19). Here a person has dropped the tables. */
+static void disk_errors_are_fatal(void)
+{
+    struct fixture f;
+    char path[128];
+    sqlite3 *person = NULL;
+    fixture_start(&f);
+    fixture_put(&f, "a", "1");
+    fixture_flush(&f);
+    fixture_close(&f);
+    fixture_open(&f);
+    (void)snprintf(path, sizeof(path), "%s/group-0/kv.db", f.directory);
+    CU_ASSERT_EQUAL_FATAL(sqlite3_open_v2(path, &person, SQLITE_OPEN_READWRITE, NULL), SQLITE_OK);
+    CU_ASSERT_EQUAL_FATAL(
+        sqlite3_exec(person, "DROP VIEW kv_readable; DROP TABLE current", NULL, NULL, NULL),
+        SQLITE_OK);
+
+    struct command commands[] = {fixture_put_command("a", "2"), fixture_delete_command("a", ""),
+                                 fixture_delete_command("a", "b")};
+    for (size_t i = 0; i < ARRAY_COUNT(commands); i++) {
+        uint8_t octets[64];
+        struct result *result = NULL;
+        command_encode(&commands[i], octets);
+        enum err error =
+            fixture_entry(&f, ENTRY_COMMAND, view_of(octets, command_size(&commands[i])), &result);
+        CU_ASSERT_NOT_EQUAL(error, OK);
+        CU_ASSERT_NOT_EQUAL(error, ERR_NOT_FOUND);
+        CU_ASSERT_PTR_NULL(result);
+    }
+    CU_ASSERT_EQUAL(kv_applied_index(f.kv), 1);
+    CU_ASSERT_EQUAL(kv_revision(f.kv), 2);
+    struct query queries[] = {fixture_range("a", ""), fixture_range("a", "b")};
+    for (size_t i = 0; i < ARRAY_COUNT(queries); i++) {
+        struct query *moved = query_create(&queries[i]);
+        struct kv_read *read = kv_read_start(f.kv, &moved);
+        bool done = false;
+        CU_ASSERT_NOT_EQUAL(kv_read_step(f.kv, read, 100, &done), OK);
+        CU_ASSERT_FALSE(done);
+        struct result *result = kv_read_finish(&read);
+        result_free(&result);
+    }
+    uint64_t hash = 7;
+    CU_ASSERT_NOT_EQUAL(kv_hash(f.kv, &hash), OK);
+    CU_ASSERT_EQUAL(hash, 7);
+    (void)sqlite3_close(person);
+    fixture_end(&f);
+}
+
 SUITE("kv mvcc", TEST(empty_store_is_at_revision_1), TEST(what_changes_nothing_adds_no_revision),
       TEST(range_delete_is_one_revision), TEST(put_of_the_same_value_counts),
       TEST(put_after_delete_begins_a_new_life), TEST(put_returns_the_previous_pair),
-      TEST(ignore_value_keeps_the_value), TEST(put_refusals_in_order),
+      TEST(ignore_value_keeps_the_value), TEST(put_detaches_the_lease), TEST(put_refusals_in_order),
       TEST(delete_returns_previous_pairs_in_key_order), TEST(delete_ranges_as_etcd_encodes_them),
       TEST(delete_of_too_many_keys_is_refused), TEST(undecodable_commands),
-      TEST(no_result_unless_wanted), TEST(broken_chain_on_disk_is_fatal))
+      TEST(no_result_unless_wanted), TEST(broken_chain_on_disk_is_fatal),
+      TEST(disk_errors_are_fatal))

@@ -4,6 +4,7 @@
  * that a read in slices answers the state at its revision whatever is applied in between.
  */
 #include "fixture.h"
+#include "kv/range.h"
 #include "kv/state.h"
 
 /* One fixture with keys in all three places: a, c on disk; b sealed; d, and a again, open. */
@@ -458,8 +459,28 @@ static void point_reads_are_cached(void)
     fixture_end(&f);
 }
 
+/* An answer that one message could not carry becomes ERR_TOO_LARGE and stops growing. */
+static void too_large_answers_are_refused(void)
+{
+    struct result *result = result_create();
+    struct key_value pair = {.key = view_of_text("key"), .value = view_of_text("value")};
+    result->bytes = RESULT_BYTES_MAX - 8;
+    range_answer_add(result, &pair, false);
+    CU_ASSERT_EQUAL(result->error, OK);
+    CU_ASSERT_EQUAL(result->kv_count, 1);
+    result->bytes = RESULT_BYTES_MAX - 7;
+    range_answer_add(result, &pair, true);
+    CU_ASSERT_EQUAL(result->error, OK);
+    range_answer_add(result, &pair, false);
+    CU_ASSERT_EQUAL(result->error, ERR_TOO_LARGE);
+    result->bytes = 0;
+    range_answer_add(result, &pair, false);
+    CU_ASSERT_EQUAL(result->kv_count, 2);
+    result_free(&result);
+}
+
 SUITE("kv range", TEST(key_ranges), TEST(keys_are_octets), TEST(limit_count_and_more),
       TEST(count_only), TEST(keys_only), TEST(filters), TEST(sort_targets_and_orders),
       TEST(order_of_sorting_and_cutting), TEST(old_revisions), TEST(refusals),
       TEST(compacted_revisions), TEST(sliced_read_answers_its_revision), TEST(steps_are_bounded),
-      TEST(abandoned_read), TEST(point_reads_are_cached))
+      TEST(abandoned_read), TEST(point_reads_are_cached), TEST(too_large_answers_are_refused))

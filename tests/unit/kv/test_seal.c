@@ -56,7 +56,8 @@ static void due_by_changes_bytes_or_age(void)
     fixture_end(&f);
 }
 
-/* An entry that changes nothing still moves applied_index to disk, or the log could not be trimmed. */
+/* An entry that changes nothing still moves applied_index to disk, or the log could not be trimmed; and
+ * applied_index and revision lie in the transaction of the data (trap 18). */
 static void entries_without_changes_are_flushed(void)
 {
     struct fixture f;
