@@ -356,7 +356,8 @@ enum err db_begin(struct db *db)
     db_done(db->version);
     if (error == OK && version != db->data_version) {
         log_event(LOG_ERROR, "foreign write",
-                  "file=%s next=\"find out who wrote to the file; nothing but holdfast may\"",
+                  "file=%s next=\"find out who wrote to the file or emptied its -wal; nothing but "
+                  "holdfast may\"",
                   db->settings.name);
         error = ERR_FOREIGN_WRITE;
         db->failed = true;

@@ -307,7 +307,7 @@ void log_db_close(struct log_db **db)
     if (d == NULL) {
         return;
     }
-    ASSERT(!d->db.in_transaction || d->db.failed);
+    db_rollback(&d->db); /* what was not committed was never acknowledged */
     if (d->mark != NULL && !d->db.failed && log_db_note(d, raft_mark_sync(d->mark)) != OK) {
         log_event(LOG_ERROR, "raft.mark cannot be synced", "at=close");
     }

@@ -153,6 +153,45 @@ static void visitors_with_write_sessions(void)
     test_folder_remove(folder);
 }
 
+/* A person's checkpoint that only copies is no foreign write; one that empties the WAL under the
+ * node cannot be told from a write and is taken for one, nothing being lost. */
+static void visitors_checkpoint(void)
+{
+    static const struct {
+        const char *sql;
+        enum err next;
+    } cases[] = {
+        {"PRAGMA wal_checkpoint(PASSIVE)", OK},
+        {"PRAGMA wal_checkpoint(FULL)", OK},
+        {"PRAGMA wal_checkpoint(RESTART)", OK},
+        {"PRAGMA wal_checkpoint(TRUNCATE)", ERR_FOREIGN_WRITE},
+    };
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        char folder[TEST_PATH_MAX];
+        char path[TEST_PATH_MAX + 32];
+        uint64_t sequence = 0;
+        uint64_t last = 0;
+        test_folder_make(folder);
+        (void)snprintf(path, sizeof(path), "%s/raft.db", folder);
+        struct log_db *db = open_ready(folder);
+        commit_many(db, &sequence, &last, 3, NULL);
+        CU_ASSERT_TRUE(test_sqlite3("", path, cases[i].sql, NULL, 0));
+        CU_ASSERT_EQUAL(log_db_begin(db), cases[i].next);
+        if (cases[i].next == OK) {
+            CU_ASSERT_EQUAL(log_db_commit(db), OK);
+            commit_many(db, &sequence, &last, 3, NULL);
+        }
+        log_db_close(&db);
+        db = open_ready(folder);
+        struct entries *block = NULL;
+        CU_ASSERT_EQUAL_FATAL(log_db_read(db, 0, 1, last, UINT64_MAX, &block), OK);
+        CU_ASSERT_EQUAL(block->count, last);
+        entries_free(&block);
+        log_db_close(&db);
+        test_folder_remove(folder);
+    }
+}
+
 /* Trap 57, exactly that sequence: a stray open and close of the live file drops SQLite's locks, a
  * person's select then deletes the live WAL on leaving, and commits go on into a file without a name. The
  * log's look at its names finds it; the handle then refuses everything. */
@@ -327,5 +366,5 @@ static void freed_room_is_given_back(void)
 }
 
 SUITE("store: live files", TEST(wal_is_bounded_under_load), TEST(reader_who_stays),
-      TEST(visitors_with_write_sessions), TEST(stray_close_is_noticed),
+      TEST(visitors_with_write_sessions), TEST(visitors_checkpoint), TEST(stray_close_is_noticed),
       TEST(replaced_file_is_noticed), TEST(own_reader_does_not_pin), TEST(freed_room_is_given_back))
