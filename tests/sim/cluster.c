@@ -158,6 +158,7 @@ static void draw_config(struct cluster *c, struct config *shared)
 {
     static const uint32_t election_ms[] = {200, 500, 1000, 1000};
     static const uint64_t small_or_large[] = {300, 5000, 1 << 20};
+    static const uint64_t append_bytes[] = {100, 1000, 1 << 20}; /* 100: an entry a message */
     memset(shared, 0, sizeof(*shared));
     (void)snprintf(shared->cluster, sizeof(shared->cluster), "sim");
     shared->member_count = c->node_count;
@@ -173,7 +174,7 @@ static void draw_config(struct cluster *c, struct config *shared)
     shared->raft.election_timeout_ms = election_ms[draw(c, 0, 3)];
     shared->raft.heartbeat_ms = shared->raft.election_timeout_ms / 5;
     shared->raft.window_bytes = small_or_large[draw(c, 0, 2)];
-    shared->raft.append_bytes_max = small_or_large[draw(c, 0, 2)];
+    shared->raft.append_bytes_max = append_bytes[draw(c, 0, 2)];
     shared->raft.cache_bytes_max = small_or_large[draw(c, 0, 2)];
     shared->raft.uncommitted_bytes_max = small_or_large[draw(c, 1, 2)];
     shared->raft.apply_bytes_max = small_or_large[draw(c, 0, 2)];

@@ -14,6 +14,10 @@ $(OUT)/tests/unit/sim/test_linearizable: $(OUT)/tests/unit/sim/test_linearizable
 		$(OUT)/tests/sim/linearizable.o $(OUT)/libbase.a
 	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS) -lcunit
 
+$(OUT)/tests/unit/sim/test_runner: $(OUT)/tests/unit/sim/test_runner.o $(OUT)/tests/sim/runner.o \
+		$(OUT)/libbase.a
+	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS) -lcunit
+
 # ---- the simulator ---------------------------------------------------------------------------------
 # The rooms are compiled for it once more: with the checks that are too dear for production, and with
 # small bounds, so that a minute of a small cluster's life reaches them all.
