@@ -122,6 +122,8 @@ void peer_say_refused(int fd, struct buffer *unsent, size_t unsent_start,
                       const struct peer_refusal *why);
 /* True if this reason is not the one last told. */
 bool peer_is_news(uint64_t *told, const char *reason);
+/* The same for a refusal, which is one thing to tell whichever connection it came on. */
+bool peer_refusal_is_news(struct peer *p, uint64_t *told, const struct peer_refusal *why);
 /* Why socket_read failed, after errno. */
 const char *peer_closed_reason(void);
 

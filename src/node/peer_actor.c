@@ -42,6 +42,13 @@ bool peer_is_news(uint64_t *told, const char *reason)
     return true;
 }
 
+bool peer_refusal_is_news(struct peer *p, uint64_t *told, const struct peer_refusal *why)
+{
+    uint64_t before_out = p->out.told, before_in = p->in.told;
+    bool news = peer_is_news(told, why->sentence);
+    return news && before_out != *told && before_in != *told;
+}
+
 void peer_report_up(struct peer *p)
 {
     struct raft_peer_up *m = MSG_NEW(struct raft_peer_up, RAFT_PEER_UP, NULL);

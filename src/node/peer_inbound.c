@@ -35,7 +35,7 @@ void peer_inbound_close(struct peer *p, const char *reason)
 
 static void log_refusal(struct peer *p, const char *event, const struct peer_refusal *why)
 {
-    if (peer_is_news(&p->in.told, why->sentence)) {
+    if (peer_refusal_is_news(p, &p->in.told, why)) {
         log_event(LOG_WARNING, event, "peer=%s error=\"%s\" reason=\"%s\"", p->settings.name,
                   err_text(why->error), why->sentence);
     }

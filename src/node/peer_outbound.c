@@ -117,7 +117,7 @@ static void outbound_fail(struct peer *p, uint64_t now_us, const char *format, .
 /* They sent REFUSED. */
 static void outbound_refused(struct peer *p, uint64_t now_us, const struct peer_refusal *why)
 {
-    if (peer_is_news(&p->out.told, why->sentence)) {
+    if (peer_refusal_is_news(p, &p->out.told, why)) {
         log_event(LOG_WARNING, "refused by peer", "peer=%s address=%s error=\"%s\" reason=\"%s\"",
                   p->settings.name, p->settings.address, err_text(why->error), why->sentence);
     }
@@ -129,7 +129,7 @@ static void outbound_refuse(struct peer *p, uint64_t now_us, const struct peer_r
 {
     peer_say_refused(p->out.fd, &p->out.unsent, p->out.unsent_start, why);
     p->out.unsent_start = 0;
-    if (peer_is_news(&p->out.told, why->sentence)) {
+    if (peer_refusal_is_news(p, &p->out.told, why)) {
         log_event(LOG_WARNING, "peer refused", "peer=%s address=%s error=\"%s\" reason=\"%s\"",
                   p->settings.name, p->settings.address, err_text(why->error), why->sentence);
     }
