@@ -7,8 +7,8 @@
  * to equal the leader's in this term (matched_index), and how far it is on disk. A success says
  * min of both (traps 13, 16), so one answer covers all that came in a batch, a lost answer is made good
  * by the next, and an answer never speaks of an old tail behind what the leader sent. A heartbeat or a
- * new read round is answered at once; entries are answered when the disk has them, or after a heartbeat
- * interval without an answer, so that a slow disk is not taken for a dead node.
+ * new read round is answered at once; entries are answered when the disk has them, or when nothing was
+ * said for half a heartbeat interval, so that a slow disk is not taken for a dead node.
  *
  * Back-pressure of a slow state machine: committed entries not yet applied stay in memory, so beyond
  * uncommitted_bytes_max of them nothing more is acknowledged; the leader's window closes (trap 26).
@@ -167,17 +167,20 @@ void follower_on_append(struct raft *r, const struct raft_message *m)
     r->matched_index = raft_max(r->matched_index, last_new);
 
     uint64_t commit = raft_min(m->leader_commit, last_new);
-    if (commit > r->commit_index) {
+    bool commit_news = commit > r->commit_index;
+    if (commit_news) {
         ASSERT(commit <= r->log.last_index);
         r->commit_index = commit;
         membership_commit(r);
     }
     r->leader_trim_index = raft_max(r->leader_trim_index, m->trim_index);
 
-    /* Entries alone wait for the disk; all else is answered with the next flush. */
+    /* Entries alone wait for the disk; news of a commit alone needs no answer; all else is answered with
+     * the next flush, and so are these if nothing was said for a while. */
+    bool silent = r->now_us >= r->last_reply_us + r->heartbeat_us / 2;
     bool repeated = last_new <= r->acked_match_index;
-    if (m->entries == NULL || repeated || m->read_round > r->reply_round ||
-        r->now_us >= r->last_reply_us + r->heartbeat_us) {
+    bool needs_no_answer = m->entries == NULL ? commit_news && repeated : !repeated;
+    if (!needs_no_answer || silent || m->read_round > r->reply_round) {
         r->reply_due = true;
     }
     r->reply_round = raft_max(r->reply_round, m->read_round);

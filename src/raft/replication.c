@@ -54,6 +54,7 @@ static void probe(struct progress *p)
     p->state = PROGRESS_PROBE;
     p->probe_sent = false;
     p->probe_last = p->next_index - 1;
+    p->sent_commit = 0;
     ring_clear(p);
     entries_free(&p->disk_entries);
     p->wants_disk = false;
@@ -202,7 +203,6 @@ static void on_granted(struct raft *r, struct progress *p, const struct raft_mes
     if (p->state == PROGRESS_PROBE) {
         p->state = PROGRESS_REPLICATE;
         p->next_index = raft_max(p->next_index, p->probe_last + 1);
-        p->sent_commit = 0;
     }
 }
 

@@ -105,7 +105,7 @@ void cluster_set_log(struct cluster *c, uint64_t id, const uint64_t *terms)
     ASSERT(!n->up);
     disk_cut(&n->disk, 1);
     for (size_t i = 0; terms[i] != 0; i++) {
-        char text[32];
+        char text[64];
         (void)snprintf(text, sizeof(text), "entry %zu/%" PRIu64, i + 1, terms[i]);
         struct entry e = {
             .index = i + 1, .term = terms[i], .type = ENTRY_COMMAND, .data = view_of_text(text)};

@@ -9,6 +9,7 @@
 #define LINE_MAX_OCTETS 256
 
 static void print(struct buffer *out, const char *format, ...) PRINTF_LIKE(2, 3);
+static void print_list(struct buffer *out, const char *format, va_list list) PRINTF_LIKE(2, 0);
 
 static void print_list(struct buffer *out, const char *format, va_list list)
 {
