@@ -106,9 +106,9 @@ static inline bool raw_next(struct raw_peer *p, struct peer_frame *frame)
         }
         size_t came = 0;
         raw_wait(p->fd, POLLIN);
-        uint8_t *room = peer_decoder_room(&p->decoder, 4096);
-        enum err error = socket_read(p->fd, room, 4096, &came);
-        peer_decoder_fed(&p->decoder, 4096, came);
+        uint8_t *room = peer_decoder_room(&p->decoder, PEER_READ_BYTES);
+        enum err error = socket_read(p->fd, room, PEER_READ_BYTES, &came);
+        peer_decoder_fed(&p->decoder, PEER_READ_BYTES, came);
         if (error != OK) {
             return false;
         }

@@ -11,7 +11,7 @@
 
 #include <stdlib.h>
 
-#define ELECTION_MS 250 /* so that stalls are noticed after a second */
+#define ELECTION_MS 10000 /* so that no time-out ends a connection because the test is slow */
 
 /* n1's actor for n2; the test is n2 and n1's raft. */
 struct rig {
@@ -237,9 +237,18 @@ static void failed_attempts_are_repeated(void)
         struct raw_peer raw = take_dial(&rig);
         raw_close(&raw);
     }
-    struct raw_peer raw = take_dial(&rig); /* what failed before has been logged by now */
+    struct raw_peer raw = connect_out(&rig); /* what failed before has been logged by now */
     CU_ASSERT_EQUAL(log_catch_count(&rig.log, "peer unreachable peer=n2"), 1);
     CU_ASSERT_EQUAL(log_catch_count(&rig.log, "closed by the peer"), 1);
+    raw_close(&raw);
+    tear_down(&rig);
+}
+
+static void answers_that_are_none(void)
+{
+    struct rig rig;
+    set_up(&rig);
+    struct raw_peer raw = take_dial(&rig);
     raw_write(raw.fd, "HTTP/1.1 400 Bad Request\r\n\r\n", 28);
     raw_expect_end(&raw);
     raw_close(&raw);
@@ -277,7 +286,8 @@ static void refused_connection_is_repeated(void)
 static void mute_acceptor_is_given_up(void)
 {
     struct rig rig;
-    set_up(&rig);
+    set_up_to(&rig, "127.0.0.1", NULL, 3000);
+    actor_start(rig.peer);
     struct raw_peer mute = take_dial(&rig);
     struct raw_peer raw = connect_out(&rig);
     CU_ASSERT_EQUAL(log_catch_count(&rig.log, "its handshake does not come"), 1);
@@ -291,7 +301,7 @@ static void mute_acceptor_is_given_up(void)
 static void pauses_grow(void)
 {
     struct rig rig;
-    set_up_to(&rig, "127.0.0.1", NULL, 1000);
+    set_up_to(&rig, "127.0.0.1", NULL, ELECTION_MS);
     uint64_t before_us = actor_stopwatch_us();
     actor_start(rig.peer);
     for (int i = 0; i < 6; i++) {
@@ -418,13 +428,8 @@ static void refused_behind_the_welcome(void)
 /* We refuse who answers: each kind, with its sentence on both sides. */
 static void answerers_that_do_not_fit(void)
 {
-    struct rig rig;
-    set_up(&rig);
-    struct raw_peer raw = take_dial(&rig);
-    struct peer_hello own = raw_hello(1);
+    struct peer_hello own = raw_hello(1), n2 = raw_hello(2);
     own.cluster_id = 9;
-    send_identity(&rig, &own, 22);
-    raw_close(&raw);
     struct {
         struct peer_hello hello;
         const char *target;
@@ -432,12 +437,12 @@ static void answerers_that_do_not_fit(void)
         enum err error;
         const char *part;
     } cases[] = {
-        {rig.n2, "n1", PEER_VERSION_MOST + 1, ERR_VERSION, "upgrade the older one"},
-        {rig.n2, "n1", PEER_VERSION_MOST, ERR_CLUSTER_MISMATCH, "configured for cluster 'test'"},
-        {rig.n2, "n1", PEER_VERSION_MOST, ERR_CLUSTER_MISMATCH, "belongs to another cluster (id"},
-        {rig.n2, "n1", PEER_VERSION_MOST, ERR_ADDRESS, "'n1' dialled 'n2' but reached 'n3'"},
-        {rig.n2, "n4", PEER_VERSION_MOST, ERR_ADDRESS, "dialled 'n4' but reached 'n1'"},
-        {rig.n2, "n1", PEER_VERSION_MOST, ERR_IDENTITY, "an empty node whose name is bound"},
+        {n2, "n1", PEER_VERSION_MOST + 1, ERR_VERSION, "upgrade the older one"},
+        {n2, "n1", PEER_VERSION_MOST, ERR_CLUSTER_MISMATCH, "configured for cluster 'test'"},
+        {n2, "n1", PEER_VERSION_MOST, ERR_CLUSTER_MISMATCH, "belongs to another cluster (id"},
+        {n2, "n1", PEER_VERSION_MOST, ERR_ADDRESS, "'n1' dialled 'n2' but reached 'n3'"},
+        {n2, "n4", PEER_VERSION_MOST, ERR_ADDRESS, "dialled 'n4' but reached 'n1'"},
+        {n2, "n1", PEER_VERSION_MOST, ERR_IDENTITY, "an empty node whose name is bound"},
     };
     strcpy(cases[1].hello.cluster, "test");
     cases[2].hello.cluster_id = 8;
@@ -447,8 +452,12 @@ static void answerers_that_do_not_fit(void)
         struct peer_greeting greeting = raw_greeting(&cases[i].hello, cases[i].target);
         greeting.version_least = greeting.version_most = cases[i].version;
         struct peer_refusal refusal = {0};
+        struct rig rig;
+        set_up_to(&rig, "127.0.0.1", NULL, ELECTION_MS);
+        send_identity(&rig, &own, 22);
+        actor_start(rig.peer);
         for (int attempt = 0; attempt < 2; attempt++) {
-            raw = take_dial(&rig);
+            struct raw_peer raw = take_dial(&rig);
             raw_greet(&raw, PEER_FRAME_WELCOME, &greeting);
             refusal = raw_expect_refusal(&raw);
             CU_ASSERT_EQUAL(refusal.error, cases[i].error);
@@ -458,9 +467,9 @@ static void answerers_that_do_not_fit(void)
         }
         log_catch_wait(&rig.log, refusal.sentence, 1);
         CU_ASSERT_EQUAL(log_catch_count(&rig.log, refusal.sentence), 1);
+        CU_ASSERT_EQUAL(log_catch_count(&rig.log, "peer refused"), 1);
+        tear_down(&rig);
     }
-    CU_ASSERT_EQUAL(log_catch_count(&rig.log, "peer refused"), ARRAY_COUNT(cases));
-    tear_down(&rig);
 }
 
 /* ---- their connection --------------------------------------------------------------------------- */
@@ -745,7 +754,8 @@ static void output_is_bounded(void)
 static void stalled_peer_is_disconnected(void)
 {
     struct rig rig;
-    set_up(&rig);
+    set_up_to(&rig, "127.0.0.1", NULL, 1500);
+    actor_start(rig.peer);
     struct raw_peer raw = connect_out(&rig);
     for (int i = 0; i < 28; i++) {
         send_message(&rig, 1, (size_t)1 << 20);
@@ -853,12 +863,13 @@ static void stop_in_every_state(void)
 }
 
 SUITE("peer actor", TEST(dial_greet_send), TEST(unconnected_messages_are_dropped),
-      TEST(failed_attempts_are_repeated), TEST(refused_connection_is_repeated),
-      TEST(mute_acceptor_is_given_up), TEST(pauses_grow), TEST(name_is_resolved_at_every_dial),
-      TEST(unknown_name_is_told), TEST(addresses_are_tried_in_turn),
-      TEST(being_refused_is_told_once_per_reason), TEST(refused_behind_the_welcome),
-      TEST(answerers_that_do_not_fit), TEST(messages_from_the_peer), TEST(early_octets),
-      TEST(broken_input), TEST(newer_connection_replaces), TEST(older_start_is_refused),
+      TEST(failed_attempts_are_repeated), TEST(answers_that_are_none),
+      TEST(refused_connection_is_repeated), TEST(mute_acceptor_is_given_up), TEST(pauses_grow),
+      TEST(name_is_resolved_at_every_dial), TEST(unknown_name_is_told),
+      TEST(addresses_are_tried_in_turn), TEST(being_refused_is_told_once_per_reason),
+      TEST(refused_behind_the_welcome), TEST(answerers_that_do_not_fit),
+      TEST(messages_from_the_peer), TEST(early_octets), TEST(broken_input),
+      TEST(newer_connection_replaces), TEST(older_start_is_refused),
       TEST(newer_welcome_ends_older_input), TEST(news_of_the_peer_reach_raft),
       TEST(news_wait_for_our_connection), TEST(own_news_are_announced),
       TEST(configuration_ends_wrong_connections), TEST(output_is_bounded),

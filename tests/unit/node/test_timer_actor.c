@@ -15,10 +15,9 @@
 static struct tick take_tick(struct witness *p)
 {
     struct msg *m = witness_take(p);
-    struct tick copy = {0};
     CU_ASSERT_EQUAL(m->kind, KIND);
-    copy.timer = ((struct tick *)m)->timer;
-    copy.generation = ((struct tick *)m)->generation;
+    struct tick copy = {.timer = ((struct tick *)m)->timer,
+                        .generation = ((struct tick *)m)->generation};
     msg_free_base(&m);
     return copy;
 }
