@@ -132,7 +132,8 @@ MUST_USE enum err log_db_commit(struct log_db *db);
 /* Call between transactions. Runs a PASSIVE checkpoint when the WAL is past the soft limit and
  * `idle`, or past the hard limit; asks no more than one per call. */
 MUST_USE enum err log_db_maintain(struct log_db *db, bool idle);
-/* fsync the mark if it was written since; check the WAL's link count: ERR_CORRUPT if 0. About once a second. */
+/* fsync the mark if it was written since; check that the names of file and WAL still stand for the files
+ * written to: ERR_CORRUPT if not (trap 57). About once a second. */
 MUST_USE enum err log_db_sync_mark(struct log_db *db);
 
 struct db_figures {
@@ -213,6 +214,10 @@ struct kv_reader;
 MUST_USE enum err kv_reader_open(const char *data_dir, uint32_t group, struct kv_reader **out,
                                  char *problem, size_t problem_size);
 void kv_reader_close(struct kv_reader **r);
+/* Reads from the first one until kv_reader_release share one snapshot of what was committed. Release
+ * before counting on a later commit, and when there is nothing more to read now: a reader that holds
+ * its snapshot keeps the WAL from being reset. Not within a scan; without a burst it does nothing. */
+void kv_reader_release(struct kv_reader *r);
 /* Rows are valid until the next call on the reader. ERR_NOT_FOUND, ERR_IO, ERR_CORRUPT. */
 MUST_USE enum err kv_reader_current(struct kv_reader *r, struct view key, struct kv_current *out);
 MUST_USE enum err kv_reader_history(struct kv_reader *r, uint64_t change, struct kv_history *out);

@@ -70,6 +70,15 @@ static void count_free(struct db *db)
     db->figures.checkpoint_blocked_count = 0;
 }
 
+/* Pages this connection has written to the WAL since the count was last set to 0. */
+static uint64_t pages_written(struct db *db, bool reset)
+{
+    int now = 0;
+    int most = 0;
+    (void)sqlite3_db_status(db->handle, SQLITE_DBSTATUS_CACHE_WRITE, &now, &most, reset ? 1 : 0);
+    return (uint64_t)now;
+}
+
 void db_count_commit(struct db *db, uint64_t took_us)
 {
     db->figures.commits++;
@@ -78,8 +87,9 @@ void db_count_commit(struct db *db, uint64_t took_us)
         db->figures.longest_commit_us = took_us;
     }
     if (db->wal_copied) {
-        /* All had been copied, so this commit should have started the WAL anew. */
-        if (db->wal_frames > db->wal_frames_before) {
+        /* All had been copied, so this commit should have started the WAL anew: then the WAL holds no
+         * more frames than pages were written since. */
+        if (db->wal_frames > pages_written(db, false)) {
             count_blocked(db);
         } else {
             count_free(db);
@@ -141,6 +151,7 @@ static enum err checkpoint(struct db *db, int mode)
         return OK;
     }
     db->wal_copied = true;
+    (void)pages_written(db, true);
     return OK;
 }
 

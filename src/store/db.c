@@ -217,6 +217,30 @@ static enum err check_format(struct db *db, bool *empty, char *problem, size_t p
     return OK;
 }
 
+/* SQLite says no by naming another mode, not by an error: where files cannot be mapped into memory. */
+static enum err switch_to_wal(struct db *db, char *problem, size_t problem_size)
+{
+    sqlite3_stmt *pragma = NULL;
+    bool wal = false;
+    int rc = sqlite3_prepare_v2(db->handle, "PRAGMA journal_mode=WAL", -1, &pragma, NULL);
+    if (rc == SQLITE_OK) {
+        rc = sqlite3_step(pragma);
+        const char *mode = rc == SQLITE_ROW ? (const char *)sqlite3_column_text(pragma, 0) : NULL;
+        wal = mode != NULL && strcmp(mode, "wal") == 0;
+    }
+    enum err error = db_error(db, rc, "PRAGMA journal_mode=WAL");
+    (void)sqlite3_finalize(pragma);
+    if (error == OK && !wal) {
+        (void)snprintf(
+            problem, problem_size,
+            "%s cannot use a write-ahead log on this file system; use a local one for the "
+            "data directory",
+            db->path);
+        error = ERR_IO;
+    }
+    return error;
+}
+
 static enum err set_up(struct db *db, bool *created, char *problem, size_t problem_size)
 {
     char pragmas[256];
@@ -236,9 +260,12 @@ static enum err set_up(struct db *db, bool *created, char *problem, size_t probl
         error = db_execute(db, "PRAGMA page_size=4096; PRAGMA auto_vacuum=INCREMENTAL;");
     }
     if (error == OK) {
+        error = switch_to_wal(db, problem, problem_size);
+    }
+    if (error == OK) {
         (void)snprintf(pragmas, sizeof(pragmas),
-                       "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
-                       "PRAGMA wal_autocheckpoint=0; PRAGMA journal_size_limit=%d;",
+                       "PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0;"
+                       "PRAGMA journal_size_limit=%d;",
                        db->settings.keep_bytes);
         error = db_execute(db, pragmas);
     }

@@ -378,8 +378,9 @@ enum err log_db_recover(struct log_db *db, uint32_t group, const struct kv_meta 
     if (db->db.failed) {
         return ERR_IO;
     }
-    struct recovery r = {.db = db, .kv = kv, .group = {.group = group}};
+    struct recovery r = {.db = db, .kv = kv};
     struct log_recovered found = {0};
+    r.group.group = group;
     enum err error = read_all(&r);
     if (error == OK) {
         error = repair(&r);

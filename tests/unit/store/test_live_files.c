@@ -81,6 +81,26 @@ static void wal_is_bounded_under_load(void)
     test_folder_remove(folder);
 }
 
+/* A transaction larger than the WAL it starts anew is not taken for a reader who holds on to it. */
+static void large_commit_is_no_reader(void)
+{
+    char folder[TEST_PATH_MAX];
+    uint64_t sequence = 0;
+    uint64_t last = 0;
+    struct db_figures figures;
+    test_folder_make(folder);
+    struct log_db *db = open_ready(folder);
+    commit_many(db, &sequence, &last, 15, NULL);
+    CU_ASSERT_EQUAL(log_db_maintain(db, true), OK);
+    CU_ASSERT_EQUAL(
+        test_persist(db, ++sequence, 1, 0, 0, test_entries(last + 1, last + 20, 1, 1 << 20)), OK);
+    log_db_figures(db, &figures);
+    CU_ASSERT_TRUE(figures.wal_bytes > 20 << 20);
+    CU_ASSERT_EQUAL(figures.checkpoint_blocked_count, 0);
+    log_db_close(&db);
+    test_folder_remove(folder);
+}
+
 /* Trap 24: a person reads while the node writes. Neither gets an error. The WAL grows while their
  * transaction is open; that is said once with their process, and once more when it is over. */
 static void reader_who_stays(void)
@@ -365,6 +385,7 @@ static void freed_room_is_given_back(void)
     test_folder_remove(folder);
 }
 
-SUITE("store: live files", TEST(wal_is_bounded_under_load), TEST(reader_who_stays),
-      TEST(visitors_with_write_sessions), TEST(visitors_checkpoint), TEST(stray_close_is_noticed),
-      TEST(replaced_file_is_noticed), TEST(own_reader_does_not_pin), TEST(freed_room_is_given_back))
+SUITE("store: live files", TEST(wal_is_bounded_under_load), TEST(large_commit_is_no_reader),
+      TEST(reader_who_stays), TEST(visitors_with_write_sessions), TEST(visitors_checkpoint),
+      TEST(stray_close_is_noticed), TEST(replaced_file_is_noticed), TEST(own_reader_does_not_pin),
+      TEST(freed_room_is_given_back))
