@@ -4,7 +4,7 @@
 #
 # HOLDFAST_BASE=FILE.tar keeps the base between runs (made on first use); without it each run makes its own.
 
-say() { echo "service test: $*"; }
+say() { printf '%4d s  %s\n' "$SECONDS" "$*"; }
 fail() {
     echo "service test: FAILED: $*" >&2
     exit 1
