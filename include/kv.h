@@ -73,6 +73,8 @@ struct kv_batch *kv_seal(struct kv *kv);
 /* The flush actor committed batch `number`. */
 void kv_flushed(struct kv *kv, uint64_t number);
 bool kv_is_full(const struct kv *kv);
+/* Applies and reads share one snapshot of kv.db until this; call it whenever a batch of them is over. */
+void kv_release(struct kv *kv);
 
 int64_t kv_revision(const struct kv *kv);
 uint64_t kv_applied_index(const struct kv *kv);

@@ -69,12 +69,18 @@ void kv_flushed(struct kv *kv, uint64_t number)
 {
     ASSERT(number != 0);
     ASSERT(number == kv->sealed_number);
+    kv_reader_release(kv->reader); /* its snapshot may be from before the commit */
     overlay_flushed(&kv->overlay);
     kv->sealed_number = 0;
     kv->sealed_bytes = 0;
 #ifdef HOLDFAST_CHECK_SLOW
     overlay_check(&kv->overlay);
 #endif
+}
+
+void kv_release(struct kv *kv)
+{
+    kv_reader_release(kv->reader);
 }
 
 /* Everything that waits for the disk: the overlay's two batches and their encodings. */

@@ -320,6 +320,7 @@ static void flush(void *self, uint64_t now_us)
 {
     struct apply_actor *a = self;
     work_active_reads(a);
+    kv_release(a->kv);
     uint64_t applied = kv_applied_index(a->kv);
     if (applied != a->applied_told) {
         struct raft_index *told = MSG_NEW(struct raft_index, RAFT_APPLIED, NULL);

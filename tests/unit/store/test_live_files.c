@@ -316,6 +316,7 @@ static void own_reader_does_not_pin(void)
         CU_ASSERT_EQUAL(kv_reader_current(r, view_of_text("key"), &current), OK);
         CU_ASSERT_EQUAL(current.change, change_id(i, 0));
         CU_ASSERT_EQUAL(kv_reader_history(r, current.change, &history), OK);
+        kv_reader_release(r);
         CU_ASSERT_EQUAL(kv_writer_maintain(w, false), OK);
         kv_writer_figures(w, &figures);
         wal_bytes_max = figures.wal_bytes > wal_bytes_max ? figures.wal_bytes : wal_bytes_max;
@@ -334,6 +335,7 @@ static void own_reader_does_not_pin(void)
     CU_ASSERT_TRUE(figures.wal_bytes > 30 << 20);
     CU_ASSERT_TRUE(figures.checkpoint_blocked_count > 0);
     kv_reader_scan_end(r);
+    kv_reader_release(r);
     CU_ASSERT_EQUAL(kv_writer_maintain(w, true), OK);
     CU_ASSERT_EQUAL(write_batch(w, 100), OK);
     kv_writer_figures(w, &figures);
