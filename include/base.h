@@ -204,6 +204,8 @@ uint64_t random_below(uint64_t *state, uint64_t bound); /* 0 .. bound-1; bound >
 
 /* ---- log lines ------------------------------------------------------------------------------- */
 
+#define LOG_LINE_MAX 2048 /* octets of a finished line; longer ones are cut */
+
 enum log_level { LOG_ERROR = 3, LOG_WARNING = 4, LOG_NOTICE = 5, LOG_INFO = 6, LOG_DEBUG = 7 };
 
 /*

@@ -7,8 +7,11 @@
  * The only place of the daemon that draws real randomness, and the only one that handles signals.
  * A second SIGTERM or SIGINT ends the process at once: everything acknowledged is on disk.
  */
+#include "actor/limits.h"
 #include "config.h"
+#include "net/peer_wire.h"
 #include "net/socket.h"
+#include "node/client_connection.h"
 #include "node/node.h"
 
 #include <argp.h>
@@ -19,6 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
@@ -116,6 +120,33 @@ static uint64_t draw_random(void)
     return value;
 }
 
+/* ---- limits ------------------------------------------------------------------------------------------ */
+
+/* As many descriptors as the hard limit allows: connections are bounded by the configuration. */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+static void say_limits(const struct config *config)
+{
+    const struct limits_fixed fixed = {
+        .logger_lines = LOGGER_LINES_MAX,
+        .logger_line_bytes = LOG_LINE_MAX,
+        .peer_unsent_bytes = PEER_UNSENT_BYTES_MAX + config->raft.window_bytes,
+        .peer_frame_bytes = PEER_FRAME_BYTES_MAX,
+        .connection_output_bytes = CONNECTION_OUTPUT_BYTES,
+        .databases_descriptors = DATABASES_DESCRIPTORS,
+    };
+    struct limits limits;
+    limits_compute(config, &fixed, &limits);
+    limits_log(&limits);
+}
+
 /* ---- actors ------------------------------------------------------------------------------------------ */
 
 struct daemon {
@@ -161,6 +192,7 @@ static void create_peers(struct daemon *d)
             .configuration = d->configuration,
             .heartbeat_ms = d->config.raft.heartbeat_ms,
             .election_timeout_ms = d->config.raft.election_timeout_ms,
+            .window_bytes = d->config.raft.window_bytes,
             .seed = draw_random(),
             .actors = &d->actors,
         };
@@ -337,6 +369,7 @@ static enum exit_code run(struct daemon *d)
 {
     sigset_t stopping;
     block_signals(&stopping);
+    raise_descriptor_limit();
     enum exit_code code = open_everything(d);
     if (code != EXIT_CODE_OK) {
         return code;
@@ -349,6 +382,7 @@ static enum exit_code run(struct daemon *d)
               " boot=%" PRIu64 " client=%s peer=%s",
               d->config.cluster, d->config.node, d->stores.identity.member_id,
               d->stores.identity.boot_number, d->config.listen_client, d->config.listen_peer);
+    say_limits(&d->config);
     build(d);
     start(d);
     (void)sd_notify(0, "READY=1");

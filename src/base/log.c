@@ -26,7 +26,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define LOG_LINE_MAX   2048
 #define LOG_PREFIX_MAX 64
 
 static void default_sink(void *context, enum log_level level, const char *line, size_t size)
