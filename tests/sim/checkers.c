@@ -428,6 +428,12 @@ void checks_raft_ran(struct checks *c, size_t node, const struct raft *core)
                  n->seen.commit_index, s.commit_index);
         }
     }
+    bool led = n->seen_any && n->seen.role == RAFT_LEADER && n->seen.current_term == s.current_term;
+    if (led && s.role == RAFT_LEADER && s.commit_index > n->seen.commit_index &&
+        term_at(&n->told, s.commit_index) != s.current_term) {
+        fail(c, node, "the leader of term %" PRIu64 " commits entry %" PRIu64 " of term %" PRIu64,
+             s.current_term, s.commit_index, term_at(&n->told, s.commit_index)); /* 12 */
+    }
     if (s.role == RAFT_LEADER &&
         (!n->seen_any || n->seen.role != RAFT_LEADER || n->seen.current_term != s.current_term)) {
         check_new_leader(c, node, &s);

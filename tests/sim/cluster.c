@@ -85,6 +85,10 @@ static void check_hash(struct cluster *c, size_t node)
         checks_hash(&c->checks, node, applied, hash);
     } else if (!m->faulty_disk) {
         cluster_fail(c, "n%zu: kv_hash: %s", node + 1, err_text(error));
+    } else {
+        /* Our look met the injected error in the node's stead; it would have ended as well. */
+        cluster_crash_node(c, node, DISK_CUT_PROCESS);
+        return;
     }
     m->hash_after = applied - applied % HASH_INTERVAL + HASH_INTERVAL;
 }
@@ -530,8 +534,8 @@ bool cluster_is_stranded(const struct cluster *c, size_t node)
 {
     const struct checks_node *n = &c->checks.nodes[node];
     size_t leader = cluster_leader(c);
-    return n->running && n->seen_any && n->seen.may_not_vote && leader != SIZE_MAX &&
-           leader != node &&
+    return n->running && n->seen_any && leader != SIZE_MAX && leader != node &&
+           c->figures.damaged_starts > 0 &&
            c->checks.nodes[leader].seen.first_log_index > n->seen.last_log_index + 1;
 }
 

@@ -83,7 +83,8 @@ size_t cluster_running(const struct cluster *c);
 size_t cluster_whole(const struct cluster *c);
 /* May this node's log be damaged? All but a minority must stay whole. */
 bool cluster_may_damage(const struct cluster *c, size_t node);
-/* A damaged node that needs entries the leader has trimmed: only a snapshot or a person could help. */
+/* A node that needs entries its leader no longer has; only a snapshot, another leader or a person could
+ * help. Trimming waits for all members, so this takes a damaged log, its own or its leader's. */
 bool cluster_is_stranded(const struct cluster *c, size_t node);
 /* The leader of the highest term; SIZE_MAX: none. */
 size_t cluster_leader(const struct cluster *c);

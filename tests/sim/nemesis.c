@@ -78,8 +78,9 @@ static void one_way(struct nemesis *n)
     }
 }
 
-/* Trap 30: nobody hears the leader, and it hears answers to what it said long ago, so that it does not
- * notice; meanwhile the others elect another one. */
+/* Trap 30: nobody hears the leader, but it hears answers to what it said long ago, so that it does not
+ * notice; meanwhile the others elect another one. Trap 11: or some of them hear it and it hears nobody,
+ * so that they hold entries of its term which it never commits. */
 static void old_leader(struct nemesis *n)
 {
     struct cluster *c = n->c;
@@ -89,9 +90,17 @@ static void old_leader(struct nemesis *n)
     }
     uint64_t timeout_us = 1000 * (uint64_t)c->machines[0].config.raft.election_timeout_ms;
     uint64_t late_us = draw(n, timeout_us / 2, 3 * timeout_us);
+    bool deaf = one_in(n, 2);
     for (size_t i = 0; i < c->node_count; i++) {
-        if (i != leader) {
+        if (i == leader) {
+            continue;
+        }
+        if (deaf) {
+            net_cut(c->net, i, leader, false);
+        } else {
             net_set_link_delay(c->net, i, leader, late_us);
+        }
+        if (!deaf || one_in(n, 2)) {
             net_cut(c->net, leader, i, one_in(n, 2));
         }
     }
