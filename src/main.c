@@ -27,8 +27,9 @@
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
-#define PROBLEM_TEXT_MAX 1024
-#define DATA_DIR_MODE    0750
+#define PROBLEM_TEXT_MAX      1024
+#define DATA_DIR_MODE         0750
+#define DATABASES_DESCRIPTORS 16 /* three connections, their -wal and -shm, the mark, the lock */
 
 const char *argp_program_version = "holdfastd " HOLDFAST_VERSION;
 const char *argp_program_bug_address = NULL;
