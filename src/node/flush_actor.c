@@ -120,7 +120,8 @@ static void flush(void *self, uint64_t now_us)
         write_waiting(a, now_us);
     }
     uint64_t at_us = a->retry_at_us;
-    if (a->wal_dirty && a->quiet_at_us < at_us) {
+    /* It is not quiet while batches wait for a foreign lock: a past quiet_at_us would spin until then. */
+    if (a->wal_dirty && a->waiting_count == 0 && a->quiet_at_us < at_us) {
         at_us = a->quiet_at_us;
     }
     actor_set_deadline(actor_self(), at_us);

@@ -204,7 +204,8 @@ static void maintain(struct log_actor *a, bool idle)
 static void set_deadline(struct log_actor *a)
 {
     uint64_t at_us = a->retry_at_us;
-    if (a->wal_dirty && a->quiet_at_us < at_us) {
+    /* It is not quiet while persists wait for a foreign lock: a past quiet_at_us would spin until then. */
+    if (a->wal_dirty && a->persist_count == 0 && a->quiet_at_us < at_us) {
         at_us = a->quiet_at_us;
     }
     if (a->mark_dirty && a->mark_sync_at_us < at_us) {
