@@ -31,7 +31,7 @@ echo 'unqualified-search-registries = ["localhost"]' >"$WORK/registries.conf"
 export CONTAINERS_CONF=$WORK/containers.conf CONTAINERS_STORAGE_CONF=$WORK/storage.conf
 export CONTAINERS_REGISTRIES_CONF=$WORK/registries.conf
 
-podman() { command podman --log-level=fatal "$@"; } # its complaints about a missing systemd are many
+
 
 finish() {
     for i in n1 n2 n3 squatter; do podman rm -f -t 0 "$network-$i" >/dev/null 2>&1 || true; done
@@ -54,7 +54,8 @@ podman build --format docker --ulimit nofile=1024:1024 --ulimit nproc=1024:1024 
     { tail -n 40 "$WORK/build.log" >&2; fail "podman build"; }
 say "built: $(podman image inspect localhost/holdfast --format '{{.Size}}' | awk '{printf "%.0f MB with its base", $1 / 1e6}')"
 
-podman network create "$network" >/dev/null
+# --internal: no way out, so names that are gone are not asked for at a name server far away
+podman network create --internal "$network" >/dev/null
 for i in 1 2 3; do
     cat >"$WORK/n$i.conf" <<CONF
 cluster = "image"; node = "n$i"; data_dir = "/var/lib/holdfast/data";
