@@ -384,7 +384,7 @@ class Cluster:
         """Nothing of our own making went wrong in any node."""
         for node in self:
             text = node.log_text()
-            for bad in ("assert failed", "ASSERT", "AddressSanitizer", "runtime error:",
+            for bad in ("assert failed", "ASSERT", "AddressSanitizer", "LeakSanitizer", "runtime error:",
                         "ThreadSanitizer", "malformed peer message"):
                 if bad in text:
                     raise AssertionError(f"log of {node.name} has {bad!r}")
