@@ -163,7 +163,7 @@ static void ask_all(struct raft *r)
     }
 }
 
-/* Raft §5.2: "increments its current term, votes for itself, requests votes". The requests leave,
+/* Raft §5.2: a new term, the own vote in it, and a request to everybody else. The requests leave,
  * and the own vote counts, when this is on disk. */
 static void become_candidate(struct raft *r)
 {
@@ -245,7 +245,7 @@ void election_peer_up(struct raft *r, uint64_t peer)
 
 /* ---- the voter's side --------------------------------------------------------------------------------------- */
 
-/* Raft §5.4.1: "the log with the later term is more up-to-date; with the same term, the longer". */
+/* Raft §5.4.1: the later last term wins, then the longer log. */
 static bool is_up_to_date(const struct raft *r, const struct raft_message *m)
 {
     uint64_t last_term = raft_log_last_term(&r->log);

@@ -3,10 +3,9 @@
  * membership.c: who belongs to the cluster. In: CONFIG entries as they are appended and truncated.
  * Out: the configuration in force, quorums over it, its encoding. Raft §6, Thesis §4.
  *
- * A configuration takes effect when its entry is appended, not when it is committed (Raft §6: "a
- * server always uses the latest configuration in its log, regardless of whether the entry is
- * committed"); the duty that comes with this is to go back when the entry is truncated (trap 38), so
- * uncommitted configurations are kept as a stack.
+ * A configuration takes effect when its entry is appended, committed or not (Raft §6). The duty that comes
+ * with this is to go back when the entry is truncated (trap 38), so uncommitted configurations are kept as
+ * a stack.
  *
  * Not here yet: proposing a change of members. The format and the quorums know joint consensus and
  * learners already.

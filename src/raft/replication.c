@@ -76,8 +76,8 @@ static struct progress *progress_add(struct raft *r, uint64_t id)
 
 /* ---- becoming and ceasing to be leader ----------------------------------------------------------------- */
 
-/* Raft §5.3 "initializes all nextIndex values to the index just after the last one in its log", §8 "a
- * blank no-op entry into the log at the start of its term". */
+/* Raft §5.3: everybody is taken to be as far as we are until they say otherwise. §8: a blank entry of our
+ * term, because only with it can anything be committed and be known to be. */
 void replication_start(struct raft *r)
 {
     ASSERT(r->progress == NULL);
@@ -207,7 +207,7 @@ static void on_granted(struct raft *r, struct progress *p, const struct raft_mes
 }
 
 /* The place to try next. The follower names its first entry of the term that conflicts; if we have that
- * term too, our last entry of it may match (Raft §5.3: "one AppendEntries per conflicting term"). */
+ * term too, our last entry of it may match (Raft §5.3, end: one refusal per term, not per entry). */
 static uint64_t backed_up_index(const struct raft *r, const struct progress *p,
                                 const struct raft_message *m)
 {

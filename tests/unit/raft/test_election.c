@@ -207,6 +207,20 @@ static void a_candidate_asks_when_its_vote_is_on_disk(void)
     cluster_destroy(&c);
 }
 
+/* Trap 9: the election behind a won pre-vote has a timeout of its own, however late the pre-vote was won. */
+static void a_candidate_has_a_whole_timeout(void)
+{
+    struct cluster *c = one_of_three();
+    cluster_time_out(c, 1);
+    c->now_us = cluster_node(c, 1)->raft->election_deadline_us - 1;
+    struct raft_message grant = {
+        .type = RAFT_PRE_VOTE_REPLY, .from = 2, .to = 1, .term = 1, .granted = true};
+    cluster_receive(c, &grant);
+    CU_ASSERT_EQUAL(cluster_status(c, 1).role, RAFT_CANDIDATE);
+    CU_ASSERT_TRUE(cluster_node(c, 1)->tick_us >= c->now_us + CLUSTER_ELECTION_US);
+    cluster_destroy(&c);
+}
+
 /* Traps 1, 13: a vote is told only when it is on disk; the term it came with as well. */
 static void a_vote_is_granted_when_it_is_on_disk(void)
 {
@@ -224,6 +238,28 @@ static void a_vote_is_granted_when_it_is_on_disk(void)
     CU_ASSERT_TRUE(granted_to(c, 2, RAFT_VOTE_REPLY));
     CU_ASSERT_EQUAL(cluster_find(c, 1, 3, RAFT_VOTE_REPLY)->term, 4);
     CU_ASSERT_FALSE(granted_to(c, 3, RAFT_VOTE_REPLY));
+    cluster_destroy(&c);
+}
+
+/* Trap 2: a vote given later in a term that is already on disk is written as well before it is told. */
+static void a_later_vote_is_written_too(void)
+{
+    struct cluster *c = cluster_create(3, 1);
+    c->network_held = true;
+    cluster_set_log(c, 1, (const uint64_t[]){2, 0});
+    cluster_start(c, 1);
+    struct raft_message refused = request(RAFT_REQUEST_VOTE, 2, 4, 0, 0); /* its log is short */
+    cluster_receive(c, &refused);
+    cluster_settle(c);
+    CU_ASSERT_FALSE(granted_to(c, 2, RAFT_VOTE_REPLY));
+    CU_ASSERT_EQUAL(cluster_node(c, 1)->disk.current_term, 4);
+    cluster_disk_hold(c, 1, true);
+    struct raft_message good = request(RAFT_REQUEST_VOTE, 3, 4, 1, 2);
+    cluster_receive(c, &good);
+    CU_ASSERT_EQUAL(c->flight_count, 0);
+    cluster_disk_release(c, 1, 1);
+    CU_ASSERT_TRUE(granted_to(c, 3, RAFT_VOTE_REPLY));
+    CU_ASSERT_EQUAL(cluster_node(c, 1)->disk.voted_for, 3);
     cluster_destroy(&c);
 }
 
@@ -554,6 +590,7 @@ SUITE("raft: election", TEST(a_timeout_begins_with_a_pre_vote),
       TEST(early_ticks_do_nothing), TEST(a_pre_vote_changes_nothing_at_the_voter),
       TEST(pre_vote_replies_carry_the_right_term), TEST(a_refused_pre_candidate_takes_on_the_term),
       TEST(a_candidate_asks_when_its_vote_is_on_disk), TEST(a_vote_is_granted_when_it_is_on_disk),
+      TEST(a_later_vote_is_written_too), TEST(a_candidate_has_a_whole_timeout),
       TEST(one_vote_per_term_also_after_a_crash), TEST(voters_stick_to_a_living_leader),
       TEST(a_transfer_overrides_stickiness), TEST(a_leader_with_a_quorum_is_not_disturbed),
       TEST(an_old_leader_hears_the_term), TEST(a_leader_steps_down_for_a_higher_term),

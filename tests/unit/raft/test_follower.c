@@ -67,7 +67,7 @@ static struct raft_message last_reply(struct cluster *c)
 
 #define TERMS(...) ((const uint64_t[]){__VA_ARGS__, 0})
 
-/* Receiver 2: "reply false if log doesn't contain an entry at prevLogIndex whose term matches". The refusal
+/* Receiver 2: refused if our log has no entry at prevLogIndex, or one of another term. The refusal
  * says where to look next: the end of a log that is too short, the first of a term that conflicts. */
 static void a_refusal_names_the_place_to_try_next(void)
 {

@@ -441,6 +441,7 @@ static void unwanted_answers_of_the_disk_are_dropped(void)
     struct cluster *c = cluster_create(3, 1);
     c->cache_bytes_max = 0;
     c->append_bytes_max = (uint64_t)100 * ENTRY_OVERHEAD;
+    cluster_set_log(c, 1, TERMS(1)); /* entry 1 is of term 1, the others will be of term 2 */
     cluster_start(c, 1);
     cluster_start(c, 2);
     cluster_elect(c, 1);
@@ -466,11 +467,12 @@ static void unwanted_answers_of_the_disk_are_dropped(void)
     d->reading = false;
 
     struct entries *other = entries_create(1, 0);
-    struct entry e = {.index = from, .term = 99, .type = ENTRY_COMMAND};
+    struct entry e = {.index = from, .term = 2, .type = ENTRY_COMMAND};
     entries_add(other, &e);
     struct raft_event wrong = {.type = RAFT_EVENT_LOG_ENTRIES,
                                .log_entries = {.from_index = from, .entries = other}};
     cluster_step(c, 1, &wrong);
+    cluster_settle(c);
     CU_ASSERT_EQUAL(cluster_status(c, 3).last_log_index, 0);
     cluster_disk_hold(c, 1, false);
     cluster_run(c, 4 * CLUSTER_HEARTBEAT_US);
