@@ -428,11 +428,13 @@ void checks_raft_ran(struct checks *c, size_t node, const struct raft *core)
                  n->seen.commit_index, s.commit_index);
         }
     }
+    /* 12. Term 0: not even handed to the own disk yet, so it is of the current term. */
     bool led = n->seen_any && n->seen.role == RAFT_LEADER && n->seen.current_term == s.current_term;
+    uint64_t commit_term = term_at(&n->told, s.commit_index);
     if (led && s.role == RAFT_LEADER && s.commit_index > n->seen.commit_index &&
-        term_at(&n->told, s.commit_index) != s.current_term) {
+        commit_term != s.current_term && commit_term != 0) {
         fail(c, node, "the leader of term %" PRIu64 " commits entry %" PRIu64 " of term %" PRIu64,
-             s.current_term, s.commit_index, term_at(&n->told, s.commit_index)); /* 12 */
+             s.current_term, s.commit_index, commit_term);
     }
     if (s.role == RAFT_LEADER &&
         (!n->seen_any || n->seen.role != RAFT_LEADER || n->seen.current_term != s.current_term)) {
