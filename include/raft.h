@@ -61,7 +61,7 @@ enum raft_message_type {
  *   read_index            read_id; the leader answers with the same id
  *   read_index_reply      read_id, read_index, granted (false: ask again, leader not ready or gone)
  *   forward               entries: commands to append, indexes and terms meaningless
- *   forward_refused       entries: the same, given back; refusal
+ *   forward_refused       entries: the same, given back; refusal; term: that of the forward
  */
 struct raft_message {
     enum raft_message_type type;

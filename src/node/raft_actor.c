@@ -27,7 +27,8 @@
 #include <string.h>
 
 #define RAFT_TIMER        1
-#define PROPOSE_BYTES_MAX (1024 * 1024) /* data octets proposed or forwarded in one block */
+#define PROPOSE_BYTES_MAX (1024 * 1024)     /* data octets proposed or forwarded in one block */
+#define EXPIRY_LOOK_US    UINT64_C(1000000) /* how often requests that wait are looked through */
 
 /* Reads waiting for one batch of the core. */
 struct read_batch {
@@ -63,12 +64,14 @@ struct raft_actor {
 
     struct raft_propose **held; /* to be proposed, in order; waits while no leader is known */
     size_t held_first, held_count, held_capacity;
+    uint64_t held_bytes; /* of their commands, with ENTRY_OVERHEAD each */
     struct request_barrier barrier;
     struct request_filter filter;
     uint64_t refused_term; /* the leader we know of this term refused a forward: wait for another */
 
     struct read_batch *batches; /* in order of their numbers */
     size_t batch_count, batch_capacity;
+    uint64_t read_bytes; /* of the reads in all of them */
 
     uint64_t armed_at_us, timer_generation;
     struct raft_status seen; /* what was last told to clients and logged */
@@ -272,8 +275,23 @@ static void consider_bootstrap(struct raft_actor *a, uint64_t now_us)
 
 /* ---- proposals ------------------------------------------------------------------------------------ */
 
+static uint64_t held_size(const struct raft_propose *propose)
+{
+    return propose->command.size + ENTRY_OVERHEAD;
+}
+
+/* A client's credits go back when it hangs up, but its request stays here until a leader is known or its
+ * deadline has passed; so what waits has a bound of its own: the one for what waits to be committed. Whoever
+ * is alone gets in. */
 static void hold(struct raft_actor *a, struct raft_propose *propose)
 {
+    if (a->held_bytes > 0 &&
+        a->held_bytes + held_size(propose) > a->config.raft.uncommitted_bytes_max) {
+        refuse(a, propose->request_id, ERR_OVERLOAD);
+        MSG_FREE(propose);
+        return;
+    }
+    a->held_bytes += held_size(propose);
     if (a->held_first > 0 && a->held_first + a->held_count == a->held_capacity) {
         for (size_t i = 0; i < a->held_count; i++) {
             a->held[i] = a->held[a->held_first + i];
@@ -290,6 +308,7 @@ static void drop_expired_held(struct raft_actor *a, uint64_t now_us)
     for (size_t i = 0; i < a->held_count; i++) {
         struct raft_propose *propose = a->held[a->held_first + i];
         if (propose->deadline_us < now_us) {
+            a->held_bytes -= held_size(propose);
             MSG_FREE(
                 propose); /* its client has been told that the outcome is unknown; it is: none */
         } else {
@@ -329,6 +348,7 @@ static struct entries *block_of_held(const struct raft_actor *a, size_t *count)
 static void held_done(struct raft_actor *a, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
+        a->held_bytes -= held_size(a->held[a->held_first + i]);
         MSG_FREE(a->held[a->held_first + i]);
     }
     a->held_first += count;
@@ -424,7 +444,7 @@ static void take_forward(struct raft_actor *a, struct raft_message *message, uin
     struct raft_message refused = {.type = RAFT_FORWARD_REFUSED,
                                    .from = a->own.member_id,
                                    .to = message->from,
-                                   .term = status.current_term,
+                                   .term = message->term,
                                    .refusal = error,
                                    .entries = fresh};
     send_to_member(a, &refused);
@@ -437,9 +457,11 @@ static void take_forward_refused(struct raft_actor *a, const struct raft_message
     }
     struct raft_status status;
     raft_status(a->core, &status);
-    if (message->refusal != ERR_OVERLOAD && message->from == status.leader) {
-        /* Who does not lead in this term any more never leads in it again. */
-        a->refused_term = status.current_term;
+    if (message->refusal != ERR_OVERLOAD && message->from == status.leader &&
+        message->term == status.current_term) {
+        /* Who does not lead in this term any more never leads in it again. A refusal of an earlier term's
+         * forward says nothing about a leader that has been elected again since. */
+        a->refused_term = message->term;
     }
     for (size_t i = 0; i < message->entries->count; i++) {
         const struct entry *e = &message->entries->items[i];
@@ -452,8 +474,20 @@ static void take_forward_refused(struct raft_actor *a, const struct raft_message
 
 /* ---- reads ---------------------------------------------------------------------------------------- */
 
+static uint64_t read_size(const struct read_request *request)
+{
+    const struct query *query = request->query;
+    return sizeof(*request) + (query == NULL ? 0 : query->key.size + query->range_end.size);
+}
+
 static void take_read(struct raft_actor *a, struct read_request *request, uint64_t now_us)
 {
+    uint64_t bytes = a->read_bytes + read_size(request);
+    if (a->read_bytes > 0 && bytes > a->config.raft.uncommitted_bytes_max) { /* as in hold */
+        refuse(a, request->request_id, ERR_OVERLOAD);
+        MSG_FREE(request);
+        return;
+    }
     struct raft_event event = {.type = RAFT_EVENT_READ, .now_us = now_us};
     step(a, &event);
     struct read_batch *batch = a->batch_count > 0 ? &a->batches[a->batch_count - 1] : NULL;
@@ -467,6 +501,7 @@ static void take_read(struct raft_actor *a, struct read_request *request, uint64
     }
     ARRAY_RESERVE(batch->requests, batch->capacity, batch->count + 1);
     batch->requests[batch->count++] = request;
+    a->read_bytes = bytes;
 }
 
 static void answer_read(struct raft_actor *a, struct read_request *request,
@@ -501,6 +536,7 @@ static void answer_batch(struct raft_actor *a, const struct raft_read_answer *an
             continue;
         }
         for (size_t k = 0; k < batch->count; k++) {
+            a->read_bytes -= read_size(batch->requests[k]);
             answer_read(a, batch->requests[k], answer);
         }
         mem_free(batch->requests);
@@ -518,6 +554,7 @@ static void drop_expired_reads(struct raft_actor *a, uint64_t now_us)
         size_t left = 0;
         for (size_t k = 0; k < batch->count; k++) {
             if (batch->requests[k]->deadline_us < now_us) {
+                a->read_bytes -= read_size(batch->requests[k]);
                 MSG_FREE(batch->requests[k]);
             } else {
                 batch->requests[left++] = batch->requests[k];
@@ -563,8 +600,13 @@ static void send_apply(struct raft_actor *a)
 static void arm(struct raft_actor *a, uint64_t now_us)
 {
     uint64_t at_us = a->effects.deadline_us;
-    /* A later deadline needs no message: the tick that is armed comes early and asks again. */
-    if (at_us < a->armed_at_us || a->armed_at_us <= now_us) {
+    if ((a->held_count > 0 || a->batch_count > 0) && at_us > now_us + EXPIRY_LOOK_US) {
+        at_us = now_us + EXPIRY_LOOK_US; /* the clients of what waits may have been told by then */
+    }
+    /* A later deadline needs no message: the tick that is armed comes early and asks again. Nor does one
+     * that has passed: its tick is on its way, and arming anew would make it stale; a node that flushes
+     * faster than ticks travel would then never take one. */
+    if (at_us < a->armed_at_us) {
         a->timer_generation++;
         a->armed_at_us = at_us;
         timer_arm(a->to.timer, actor_self(), RAFT_TIMER, RAFT_TICK, a->timer_generation, at_us);
@@ -813,6 +855,7 @@ static void stop(void *self, uint64_t now_us)
     }
     a->held_first = 0;
     a->held_count = 0;
+    a->held_bytes = 0;
     actor_stopped(actor_self());
 }
 

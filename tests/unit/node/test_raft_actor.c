@@ -1,0 +1,360 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * test_raft_actor.c: shows what the actor around the core does by itself: requests that wait for a
+ * leader are let go once their clients have been told, what waits is bounded, a refusal of an earlier
+ * term's forward does not close the way to a leader elected again, and a tick counts however busy the
+ * actor was while it travelled. The core has tests of its own. (src/node/raft_actor.c; traps 51, 52)
+ */
+#include "hand_runner.h"
+#include "node/bootstrap.h"
+#include "node/node.h"
+
+#define SECOND_US UINT64_C(1000000)
+#define OWN_ID    101
+#define PEER_ID   102
+#define OTHER_ID  103
+
+struct fixture {
+    struct node_actors actors;
+    struct actor *raft;
+    struct config config;
+    size_t bytes_max;
+    uint64_t armed_at_us, armed_generation; /* the timer's, as play_timer has seen it */
+};
+
+static size_t released; /* messages of this test that were let go */
+
+static void count_propose(struct msg *m)
+{
+    released++;
+    release_propose(m);
+}
+
+static void count_read(struct msg *m)
+{
+    released++;
+    release_read_request(m);
+}
+
+/* Node n1 of three; with `cluster` the three have a configuration and the log has its entry. */
+static void set_up(struct fixture *f, bool cluster)
+{
+    memset(f, 0, sizeof(*f));
+    f->armed_at_us = UINT64_MAX;
+    released = 0;
+    struct config *c = &f->config;
+    f->bytes_max = 64 << 10;
+    c->raft.uncommitted_bytes_max = f->bytes_max;
+    c->member_count = 3;
+    for (size_t i = 0; i < 3; i++) {
+        (void)snprintf(c->members[i].name, sizeof(c->members[i].name), "n%zu", i + 1);
+        (void)snprintf(c->members[i].peer, sizeof(c->members[i].peer), "h%zu:2380", i + 1);
+        (void)snprintf(c->members[i].client, sizeof(c->members[i].client), "h%zu:2379", i + 1);
+    }
+    memcpy(c->node, c->members[0].name, sizeof(c->node));
+
+    struct node_actors *a = &f->actors;
+    a->timer = hand_receiver();
+    a->log = hand_receiver();
+    a->apply = hand_receiver();
+    a->flush = hand_receiver();
+    a->client_count = 1;
+    a->clients[0] = hand_receiver();
+    a->peer_count = 2;
+    for (size_t i = 0; i < 2; i++) {
+        a->peers[i] = hand_receiver();
+        memcpy(a->peer_names[i], c->members[i + 1].name, sizeof(a->peer_names[i]));
+    }
+
+    struct raft_actor_settings settings = {.config = *c, .actors = a};
+    settings.hello = (struct peer_hello){.member_id = OWN_ID,
+                                         .boot_id = 7,
+                                         .boot_number = 1,
+                                         .cluster_id = cluster ? 9 : 0,
+                                         .empty = !cluster,
+                                         .list_digest = bootstrap_list_digest(c)};
+    settings.boot = (struct raft_boot){.id = OWN_ID,
+                                       .seed = 1,
+                                       .election_timeout_ms = 1000,
+                                       .heartbeat_ms = 100,
+                                       .window_bytes = 1 << 20,
+                                       .append_bytes_max = 1 << 20,
+                                       .cache_bytes_max = 1 << 20,
+                                       .uncommitted_bytes_max = 1 << 20,
+                                       .apply_bytes_max = 1 << 20};
+    if (cluster) {
+        struct configuration *configuration = &settings.configuration;
+        configuration->cluster_id = 9;
+        configuration->count = 3;
+        for (size_t i = 0; i < 3; i++) {
+            struct member *m = &configuration->members[i];
+            m->id = OWN_ID + i;
+            m->voter_incoming = m->voter_outgoing = true;
+            memcpy(m->name, c->members[i].name, sizeof(m->name));
+        }
+        settings.boot.current_term = 1;
+        settings.boot.last_log_index = 1;
+        settings.boot.applied_index = 1;
+        settings.boot.configuration_index = 1;
+        settings.term_runs = mem_zalloc(sizeof(struct raft_term_run));
+        settings.term_runs[0] = (struct raft_term_run){.first_index = 1, .term = 1};
+        settings.boot.term_run_count = 1;
+    }
+    f->raft = raft_actor_create(&settings);
+    hand_started(f->raft, SECOND_US);
+}
+
+static void tear_down(struct fixture *f)
+{
+    actor_destroy(f->raft);
+    actor_destroy(f->actors.timer);
+    actor_destroy(f->actors.log);
+    actor_destroy(f->actors.apply);
+    actor_destroy(f->actors.flush);
+    actor_destroy(f->actors.clients[0]);
+    actor_destroy(f->actors.peers[0]);
+    actor_destroy(f->actors.peers[1]);
+}
+
+static void propose(struct fixture *f, uint64_t number, uint64_t deadline_us, size_t size)
+{
+    struct raft_propose *m = MSG_NEW(struct raft_propose, RAFT_PROPOSE, count_propose);
+    m->request_id = REQUEST_ID(0, number);
+    m->deadline_us = deadline_us;
+    m->command.size = size;
+    m->command.data = mem_zalloc(size);
+    ACTOR_SEND(f->raft, m);
+}
+
+static void read_at(struct fixture *f, uint64_t number, uint64_t deadline_us)
+{
+    struct read_request *m = MSG_NEW(struct read_request, RAFT_READ, count_read);
+    m->request_id = REQUEST_ID(0, number);
+    m->deadline_us = deadline_us;
+    m->members = true;
+    ACTOR_SEND(f->raft, m);
+}
+
+/* Play the timer until end_us: the newest arming counts, as with the real one. */
+static void play_timer(struct fixture *f, uint64_t end_us)
+{
+    for (int rounds = 0; rounds < 10000; rounds++) {
+        struct msg *m = NULL;
+        while ((m = hand_find(f->actors.timer, TIMER_ARM)) != NULL) {
+            f->armed_at_us = ((struct timer_arm *)m)->at_us;
+            f->armed_generation = ((struct timer_arm *)m)->generation;
+            msg_free_base(&m);
+        }
+        uint64_t now_us = f->armed_at_us;
+        if (now_us > end_us) {
+            return;
+        }
+        struct tick *tick = MSG_NEW(struct tick, RAFT_TICK, NULL);
+        tick->generation = f->armed_generation;
+        f->armed_at_us = UINT64_MAX;
+        ACTOR_SEND(f->raft, tick);
+        hand_round(f->raft, now_us);
+    }
+    CU_FAIL("the actor arms its timer without end");
+}
+
+/* A node that waits for the other members has no election to time, but its clients do time out. */
+static void waiting_requests_end(void)
+{
+    struct fixture f;
+    set_up(&f, false);
+    for (uint64_t i = 1; i <= 10; i++) {
+        propose(&f, i, 3 * SECOND_US, 100);
+        read_at(&f, 100 + i, 3 * SECOND_US);
+    }
+    hand_round(f.raft, SECOND_US + 1);
+    play_timer(&f, 2 * SECOND_US);
+    CU_ASSERT_EQUAL(released, 0);
+    play_timer(&f, 6 * SECOND_US);
+    CU_ASSERT_EQUAL(released, 20);
+    tear_down(&f);
+}
+
+/* Clients that give up early and ask again must not fill the memory while no leader is known. */
+static void waiting_requests_are_bounded(void)
+{
+    struct fixture f;
+    set_up(&f, false);
+    const size_t bound = f.bytes_max;
+    propose(&f, 1, 100 * SECOND_US, 2 * bound); /* alone, so it gets in */
+    propose(&f, 2, 100 * SECOND_US, 1);
+    const size_t reads = 2 * bound / sizeof(struct read_request);
+    for (size_t i = 0; i < reads; i++) {
+        read_at(&f, 3 + i, 100 * SECOND_US);
+    }
+    hand_round(f.raft, SECOND_US + 1);
+    size_t refused = 0;
+    struct msg *m = NULL;
+    while ((m = hand_find(f.actors.clients[0], CLIENT_REPLY)) != NULL) {
+        uint64_t number = ((struct client_reply *)m)->request_id;
+        CU_ASSERT_EQUAL(((struct client_reply *)m)->error, ERR_OVERLOAD);
+        CU_ASSERT_TRUE(number == REQUEST_ID(0, 2) || number >= REQUEST_ID(0, 3 + reads / 2));
+        msg_free_base(&m);
+        refused++;
+    }
+    CU_ASSERT_EQUAL(refused, 1 + reads - bound / sizeof(struct read_request));
+    CU_ASSERT_EQUAL(released, refused);
+    tear_down(&f);
+}
+
+static void peer_up(struct fixture *f, size_t peer)
+{
+    struct raft_peer_up *m = MSG_NEW(struct raft_peer_up, RAFT_PEER_UP, NULL);
+    m->peer_index = peer;
+    m->hello = (struct peer_hello){
+        .member_id = PEER_ID + peer, .boot_id = 20 + peer, .boot_number = 1, .cluster_id = 9};
+    ACTOR_SEND(f->raft, m);
+}
+
+static void receive(struct fixture *f, struct raft_message message)
+{
+    struct raft_received *m = MSG_NEW(struct raft_received, RAFT_RECEIVED, release_received);
+    m->message = message;
+    m->message.to = OWN_ID;
+    ACTOR_SEND(f->raft, m);
+}
+
+static struct entries *one_command(uint64_t origin, uint64_t request_id)
+{
+    struct entries *block = entries_create(1, 4);
+    struct entry e = {.index = 1,
+                      .type = ENTRY_COMMAND,
+                      .origin = origin,
+                      .request_id = request_id,
+                      .data = view_of("data", 4)};
+    entries_add(block, &e);
+    return block;
+}
+
+/* The next forward or refusal sent to n2; NULL: none. */
+static struct peer_send *sent_to_peer(struct fixture *f, enum raft_message_type type)
+{
+    struct msg *m = NULL;
+    while ((m = hand_find(f->actors.peers[0], PEER_SEND)) != NULL) {
+        if (((struct peer_send *)m)->message.type == type) {
+            return (struct peer_send *)m;
+        }
+        msg_free_base(&m);
+    }
+    return NULL;
+}
+
+static void let_go(struct peer_send *m)
+{
+    CU_ASSERT_PTR_NOT_NULL(m);
+    if (m != NULL) {
+        MSG_FREE(m);
+    }
+}
+
+/*
+ * n2 led term 3, lost it, and leads term 5. A forward of term 3 reaches it late; its refusal reaches us
+ * after its first append of term 5. The way to n2 must stay open.
+ */
+static void refusal_of_an_earlier_term(void)
+{
+    struct fixture f;
+    set_up(&f, true);
+    peer_up(&f, 0);
+    receive(&f, (struct raft_message){.type = RAFT_APPEND_ENTRIES,
+                                      .from = PEER_ID,
+                                      .term = 3,
+                                      .prev_log_index = 1,
+                                      .prev_log_term = 1});
+    propose(&f, 1, 100 * SECOND_US, 10);
+    hand_round(f.raft, SECOND_US + 1);
+    struct peer_send *forward = sent_to_peer(&f, RAFT_FORWARD);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(forward);
+    CU_ASSERT_EQUAL(forward->message.term, 3);
+
+    receive(&f, (struct raft_message){.type = RAFT_APPEND_ENTRIES,
+                                      .from = PEER_ID,
+                                      .term = 5,
+                                      .prev_log_index = 1,
+                                      .prev_log_term = 1});
+    receive(&f, (struct raft_message){.type = RAFT_FORWARD_REFUSED,
+                                      .from = PEER_ID,
+                                      .term = forward->message.term,
+                                      .refusal = ERR_NOT_LEADER,
+                                      .entries = one_command(7, REQUEST_ID(0, 1))});
+    MSG_FREE(forward);
+    hand_round(f.raft, SECOND_US + 2);
+    struct msg *told = hand_find(f.actors.clients[0], CLIENT_REPLY);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(told);
+    CU_ASSERT_EQUAL(((struct client_reply *)told)->error, ERR_LEADER_CHANGED);
+    msg_free_base(&told);
+
+    propose(&f, 2, 100 * SECOND_US, 10);
+    hand_round(f.raft, SECOND_US + 3);
+    forward = sent_to_peer(&f, RAFT_FORWARD);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(forward);
+    CU_ASSERT_EQUAL(forward->message.term, 5);
+    MSG_FREE(forward);
+
+    /* But a refusal of this very term holds requests back until the next one. */
+    receive(&f, (struct raft_message){.type = RAFT_FORWARD_REFUSED,
+                                      .from = PEER_ID,
+                                      .term = 5,
+                                      .refusal = ERR_NOT_LEADER,
+                                      .entries = one_command(7, REQUEST_ID(0, 2))});
+    propose(&f, 3, 100 * SECOND_US, 10);
+    hand_round(f.raft, SECOND_US + 4);
+    CU_ASSERT_PTR_NULL(sent_to_peer(&f, RAFT_FORWARD));
+    tear_down(&f);
+}
+
+/* The other side: the refusal names the term of the forward, not the receiver's own. */
+static void refusal_names_the_term_of_the_forward(void)
+{
+    struct fixture f;
+    set_up(&f, true);
+    peer_up(&f, 0);
+    receive(&f, (struct raft_message){.type = RAFT_APPEND_ENTRIES,
+                                      .from = PEER_ID,
+                                      .term = 5,
+                                      .prev_log_index = 1,
+                                      .prev_log_term = 1});
+    receive(&f, (struct raft_message){.type = RAFT_FORWARD,
+                                      .from = PEER_ID,
+                                      .term = 3,
+                                      .entries = one_command(20, REQUEST_ID(0, 1))});
+    hand_round(f.raft, SECOND_US + 1);
+    struct peer_send *refused = sent_to_peer(&f, RAFT_FORWARD_REFUSED);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(refused);
+    CU_ASSERT_EQUAL(refused->message.term, 3);
+    CU_ASSERT_EQUAL(refused->message.refusal, ERR_NOT_LEADER);
+    MSG_FREE(refused);
+    tear_down(&f);
+}
+
+/* The actor is busy from the moment its time comes until the tick arrives; the tick still counts. */
+static void a_tick_counts_in_a_busy_actor(void)
+{
+    struct fixture f;
+    set_up(&f, true);
+    peer_up(&f, 0);
+    hand_round(f.raft, SECOND_US + 1);
+    struct msg *armed = hand_find(f.actors.timer, TIMER_ARM);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(armed);
+    uint64_t at_us = ((struct timer_arm *)armed)->at_us;
+    struct tick *tick = MSG_NEW(struct tick, RAFT_TICK, NULL);
+    tick->generation = ((struct timer_arm *)armed)->generation;
+    msg_free_base(&armed);
+
+    for (uint64_t i = 0; i < 5; i++) {
+        hand_round(f.raft, at_us + i);
+    }
+    ACTOR_SEND(f.raft, tick);
+    hand_round(f.raft, at_us + 5);
+    let_go(sent_to_peer(&f, RAFT_REQUEST_PRE_VOTE));
+    tear_down(&f);
+}
+
+SUITE("node: raft actor", TEST(waiting_requests_end), TEST(waiting_requests_are_bounded),
+      TEST(refusal_of_an_earlier_term), TEST(refusal_names_the_term_of_the_forward),
+      TEST(a_tick_counts_in_a_busy_actor))
