@@ -76,7 +76,9 @@ static enum cli_exit key_range(const struct cli_arguments *arguments, struct vie
 
 static void print_octets(struct view v)
 {
-    (void)fwrite(v.data, 1, v.size, stdout);
+    if (v.size > 0) { /* data may be NULL */
+        (void)fwrite(v.data, 1, v.size, stdout);
+    }
 }
 
 static void json_kv(const Mvccpb__KeyValue *kv)
