@@ -145,7 +145,8 @@ static void take_read(struct apply_actor *a, struct read_request *request, uint6
     read_begin(a, request);
 }
 
-/* Reads whose index has been reached begin. Looks at all of them: indexes rise only per leader. */
+/* Reads whose index has been reached begin, and those too late for their clients go. In the order of
+ * coming, which is the order of read indexes: a later leader's commit index is not below an earlier one's. */
 static void wake_reads(struct apply_actor *a, uint64_t now_us)
 {
     uint64_t applied = kv_applied_index(a->kv);
@@ -164,14 +165,27 @@ static void wake_reads(struct apply_actor *a, uint64_t now_us)
     }
 }
 
-static void work_active_reads(struct apply_actor *a)
+static void read_drop(struct pending_read *pending)
+{
+    if (pending->read != NULL) {
+        struct result *result = kv_read_finish(&pending->read);
+        result_free(&result);
+    }
+    MSG_FREE(pending->request);
+}
+
+/* What a client no longer waits for is not worked on: else a queue of large reads that has grown beyond
+ * the request timeout would stay that long, with nobody ever getting an answer. */
+static void work_active_reads(struct apply_actor *a, uint64_t now_us)
 {
     size_t left = 0;
     struct pending_reads *queue = &a->active;
     for (size_t i = 0; i < queue->count; i++) {
         struct pending_read *pending = &queue->items[queue->first + i];
         bool worked_on = i < APPLY_READS_ACTIVE_MAX;
-        if (!worked_on || !read_work(a, pending)) {
+        if (pending->request->deadline_us < now_us) {
+            read_drop(pending);
+        } else if (!worked_on || !read_work(a, pending)) {
             queue->items[queue->first + left++] = *pending;
         }
     }
@@ -316,10 +330,27 @@ static void handle(void *self, struct msg *m, uint64_t now_us)
     msg_free_base(&m);
 }
 
+static uint64_t next_deadline_us(const struct apply_actor *a, uint64_t now_us)
+{
+    if (a->active.count > 0) {
+        return now_us; /* a read goes on at once, after whatever came in meanwhile */
+    }
+    uint64_t at_us = kv_seal_deadline_us(a->kv);
+    /* A read whose index is not reached before its client has been told goes; without a look at that time it
+     * would stay as long as nothing is applied, and all behind it. */
+    if (a->waiting.count > 0) {
+        uint64_t told_us = a->waiting.items[a->waiting.first].request->deadline_us;
+        if (told_us < at_us) {
+            at_us = told_us + 1;
+        }
+    }
+    return at_us;
+}
+
 static void flush(void *self, uint64_t now_us)
 {
     struct apply_actor *a = self;
-    work_active_reads(a);
+    work_active_reads(a, now_us);
     kv_release(a->kv);
     uint64_t applied = kv_applied_index(a->kv);
     if (applied != a->applied_told) {
@@ -330,8 +361,7 @@ static void flush(void *self, uint64_t now_us)
         a->applied_told = applied;
     }
     seal_if_due(a, now_us);
-    /* A read that is not finished goes on at once, after whatever came in meanwhile. */
-    actor_set_deadline(actor_self(), a->active.count > 0 ? now_us : kv_seal_deadline_us(a->kv));
+    actor_set_deadline(actor_self(), next_deadline_us(a, now_us));
 }
 
 /* Nothing to do but the flush that follows: it seals by age and works on reads. */
@@ -359,12 +389,7 @@ static void stop(void *self, uint64_t now_us)
 static void drop_reads(struct pending_reads *queue)
 {
     for (size_t i = 0; i < queue->count; i++) {
-        struct pending_read *pending = &queue->items[queue->first + i];
-        if (pending->read != NULL) {
-            struct result *result = kv_read_finish(&pending->read);
-            result_free(&result);
-        }
-        MSG_FREE(pending->request);
+        read_drop(&queue->items[queue->first + i]);
     }
     mem_free(queue->items);
 }

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * test_apply_actor.c: shows that a read is let go once its client has been told: while it waits for an
+ * index that is never applied, and while others are worked on before it; and that reads that are in time
+ * are answered, at their index and not before (trap 33). Real kv.db. (src/node/apply_actor.c)
+ */
+#include "hand_runner.h"
+#include "node/apply_actor.h"
+#include "node/node.h"
+
+#include "../store/store_test.h"
+
+#define SECOND_US UINT64_C(1000000)
+
+struct fixture {
+    char folder[TEST_PATH_MAX];
+    struct kv_writer *writer;
+    struct node_actors actors;
+    struct actor *apply;
+};
+
+static size_t released;
+
+static void count_read(struct msg *m)
+{
+    released++;
+    release_read_request(m);
+}
+
+static void set_up(struct fixture *f)
+{
+    char problem[512] = "";
+    struct kv_meta meta;
+    struct kv_reader *reader = NULL;
+    const struct kv_limits limits = {.batch_changes_max = 100000,
+                                     .batch_bytes_max = 64 << 20,
+                                     .batch_age_us = 3600 * SECOND_US,
+                                     .overlay_bytes_max = 256 << 20,
+                                     .cache_bytes_max = 1 << 20};
+    memset(f, 0, sizeof(*f));
+    released = 0;
+    test_folder_make(f->folder);
+    CU_ASSERT_EQUAL_FATAL(kv_writer_open(f->folder, 0, &f->writer, &meta, problem, sizeof(problem)),
+                          OK);
+    CU_ASSERT_EQUAL_FATAL(kv_reader_open(f->folder, 0, &reader, problem, sizeof(problem)), OK);
+    f->actors.raft = hand_receiver();
+    f->actors.flush = hand_receiver();
+    f->actors.client_count = 1;
+    f->actors.clients[0] = hand_receiver();
+    f->apply = apply_actor_create(kv_create(&reader, &meta, &limits), 7, &f->actors);
+    hand_started(f->apply, SECOND_US);
+}
+
+static void tear_down(struct fixture *f)
+{
+    actor_destroy(f->apply);
+    actor_destroy(f->actors.raft);
+    actor_destroy(f->actors.flush);
+    actor_destroy(f->actors.clients[0]);
+    kv_writer_close(&f->writer);
+    test_folder_remove(f->folder);
+}
+
+static void ask(struct fixture *f, uint64_t number, uint64_t read_index, uint64_t deadline_us)
+{
+    /* All keys: from the least key on, without end. */
+    const struct query all = {.key = view_of("\0", 1), .range_end = view_of("\0", 1)};
+    struct read_request *m = MSG_NEW(struct read_request, APPLY_READ, count_read);
+    m->request_id = REQUEST_ID(0, number);
+    m->read_index = read_index;
+    m->deadline_us = deadline_us;
+    m->query = query_create(&all);
+    ACTOR_SEND(f->apply, m);
+}
+
+/* Entries first..last, each a put of a key of its own. */
+static void apply_puts(struct fixture *f, uint64_t first, uint64_t last)
+{
+    struct apply_entries *m = MSG_NEW(struct apply_entries, APPLY_ENTRIES, release_apply_entries);
+    m->entries = entries_create(last - first + 1, (last - first + 1) * 64);
+    for (uint64_t i = first; i <= last; i++) {
+        char key[24];
+        uint8_t octets[64];
+        (void)snprintf(key, sizeof(key), "k%08" PRIu64, i);
+        struct command c = {.op = COMMAND_PUT, .key = view_of_text(key)};
+        command_encode(&c, octets);
+        struct entry e = {.index = i,
+                          .term = 1,
+                          .type = ENTRY_COMMAND,
+                          .data = view_of(octets, command_size(&c))};
+        entries_add(m->entries, &e);
+    }
+    ACTOR_SEND(f->apply, m);
+}
+
+static size_t answers(struct fixture *f)
+{
+    size_t count = 0;
+    struct msg *m = NULL;
+    while ((m = hand_find(f->actors.clients[0], CLIENT_REPLY)) != NULL) {
+        CU_ASSERT_EQUAL(((struct client_reply *)m)->error, OK);
+        msg_free_base(&m);
+        count++;
+    }
+    return count;
+}
+
+static void waits_for_its_index_or_its_time(void)
+{
+    struct fixture f;
+    set_up(&f);
+    for (uint64_t i = 1; i <= 10; i++) {
+        ask(&f, i, 5, 3 * SECOND_US);
+    }
+    ask(&f, 11, 5, 9 * SECOND_US);
+    hand_round(f.apply, 2 * SECOND_US);
+    CU_ASSERT_EQUAL(released, 0);
+    /* Nothing is applied; the actor looks by itself when the first have been told. */
+    CU_ASSERT_TRUE_FATAL(f.apply->deadline_us > 2 * SECOND_US);
+    CU_ASSERT_TRUE_FATAL(f.apply->deadline_us <= 4 * SECOND_US);
+    hand_round(f.apply, f.apply->deadline_us);
+    CU_ASSERT_EQUAL(released, 10);
+    CU_ASSERT_TRUE(f.apply->deadline_us > 9 * SECOND_US);
+    CU_ASSERT_EQUAL(answers(&f), 0);
+
+    apply_puts(&f, 1, 4);
+    hand_round(f.apply, 5 * SECOND_US);
+    CU_ASSERT_EQUAL(answers(&f), 0); /* one entry short */
+    apply_puts(&f, 5, 5);
+    hand_round(f.apply, 6 * SECOND_US);
+    CU_ASSERT_EQUAL(answers(&f), 1);
+    CU_ASSERT_EQUAL(released, 11);
+    tear_down(&f);
+}
+
+/* Large reads, each of several slices: those too late are dropped, begun or not; the others finish. */
+static void late_reads_are_not_worked_on(void)
+{
+    struct fixture f;
+    set_up(&f);
+    apply_puts(&f, 1, 3000);
+    hand_round(f.apply, SECOND_US);
+    for (uint64_t i = 1; i <= 100; i++) {
+        ask(&f, i, 0, i <= 90 ? 3 * SECOND_US : 9 * SECOND_US);
+    }
+    hand_round(f.apply, 2 * SECOND_US);
+    CU_ASSERT_EQUAL(answers(&f), 0); /* 3,000 rows are more than two slices */
+    hand_round(f.apply, 4 * SECOND_US);
+    CU_ASSERT_EQUAL(released, 90);
+    for (int i = 0; i < 20 && f.apply->deadline_us == 4 * SECOND_US; i++) {
+        hand_round(f.apply, 4 * SECOND_US);
+    }
+    CU_ASSERT_EQUAL(answers(&f), 10);
+    CU_ASSERT_EQUAL(released, 100);
+    tear_down(&f);
+}
+
+SUITE("node: apply actor", TEST(waits_for_its_index_or_its_time),
+      TEST(late_reads_are_not_worked_on))
