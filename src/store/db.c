@@ -225,8 +225,11 @@ static enum err switch_to_wal(struct db *db, char *problem, size_t problem_size)
     int rc = sqlite3_prepare_v2(db->handle, "PRAGMA journal_mode=WAL", -1, &pragma, NULL);
     if (rc == SQLITE_OK) {
         rc = sqlite3_step(pragma);
-        const char *mode = rc == SQLITE_ROW ? (const char *)sqlite3_column_text(pragma, 0) : NULL;
+    }
+    if (rc == SQLITE_ROW) {
+        const char *mode = (const char *)sqlite3_column_text(pragma, 0);
         wal = mode != NULL && strcmp(mode, "wal") == 0;
+        rc = sqlite3_step(pragma); /* the change is committed when the statement ends */
     }
     enum err error = db_error(db, rc, "PRAGMA journal_mode=WAL");
     (void)sqlite3_finalize(pragma);
