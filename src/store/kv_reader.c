@@ -22,7 +22,7 @@ struct kv_reader {
     struct db db;
     sqlite3_stmt *current, *history, *scan, *begin, *end;
     bool scanning;
-    bool held; /* a read transaction is open */
+    bool held;                              /* a read transaction is open */
     struct buffer current_row, history_row; /* copies of the octets last handed out */
 };
 
