@@ -144,7 +144,10 @@ static void on_fatal(void *context, size_t path_node, enum exit_code code, const
     size_t node = path_node - 1;
     struct machine *m = &c->machines[node];
     bool dead = disk_is_dead(c->disk, path_node);
-    if (!dead && (!m->faulty_disk || code != EXIT_CODE_DISK)) {
+    /* A frame lost in the middle of a checkpoint may leave a broken tree that is met much later: then to
+     * stop for good is right. */
+    bool broken = m->flipped && strstr(detail, err_text(ERR_CORRUPT)) != NULL;
+    if (!dead && !broken && (!m->faulty_disk || code != EXIT_CODE_DISK)) {
         cluster_fail(c, "n%zu ended with code %d: %s: %s", node + 1, (int)code, event, detail);
     }
     c->figures.fatals++;
@@ -154,6 +157,10 @@ static void on_fatal(void *context, size_t path_node, enum exit_code code, const
     enum disk_cut cut = draw(c, 0, 2) == 0 ? DISK_CUT_PROCESS : DISK_CUT_POWER;
     disk_cut(c->disk, path_node, cut);
     node_is_down(c, node, cut);
+    if (broken) {
+        m->state = MACHINE_LOST;
+        c->figures.lost++;
+    }
 }
 
 /* ---- nodes ------------------------------------------------------------------------------------------------ */
@@ -342,6 +349,7 @@ static void perhaps_flip(struct cluster *c, size_t node)
         random_below(&c->random, 100) < c->flip_of_100 && cluster_may_damage(c, node) &&
         disk_flip_bit(c->disk, PATH_NODE(node), "raft.db-wal")) {
         c->figures.flips++;
+        m->flipped = true;
         checks_excuse(&c->checks, node);
         log_event(LOG_INFO, "bit flipped", "node=n%zu", node + 1);
     }
@@ -511,9 +519,13 @@ bool cluster_may_damage(const struct cluster *c, size_t node)
 {
     const struct checks_node *target = &c->checks.nodes[node];
     bool whole = !target->excused && !(target->seen_any && target->seen.may_not_vote);
-    /* Until the founding entry is committed its founder's disk is the only one that knows it. */
-    return whole && c->checks.model.count > 0 &&
-           (c->node_count - cluster_whole(c) + 1) * 2 < c->node_count;
+    /* Until the founding entry is committed its founder's disk is the only one that knows it. And whose
+     * bits were flipped once may still be found broken. */
+    size_t doubtful = c->node_count - cluster_whole(c);
+    for (size_t i = 0; i < c->node_count; i++) {
+        doubtful += i != node && c->machines[i].flipped;
+    }
+    return whole && c->checks.model.count > 0 && (doubtful + 1) * 2 < c->node_count;
 }
 
 size_t cluster_leader(const struct cluster *c)

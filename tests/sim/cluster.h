@@ -35,6 +35,7 @@ struct machine {
     size_t stop_step;    /* STOPPING: how many actors have been asked */
     uint64_t hash_after; /* kv_hash is taken when the applied index has passed it */
     bool faulty_disk;    /* errors are being injected: exits for the disk's sake are no surprise */
+    bool flipped;        /* a bit of its raft.db-wal was flipped in this run */
     bool spoiling_disk;  /* ... of a kind after which the log rightly counts as damaged */
 };
 

@@ -9,6 +9,7 @@
 #   FOLDER  where the copy and its objects go; kept between runs, so that only what changed is built
 #   SEEDS   seeds tried on each mutant, from 1
 #   NAME    only these mutants
+# MUTANTS_OF=COMMIT in the environment: of that commit's sources instead of the files as they lie here.
 # Exit code 1 if a mutant survives, does not build, or its patch does not fit any more.
 set -eu
 
@@ -21,15 +22,22 @@ root=$(cd "$here/../.." && pwd)
 mkdir -p "$folder"
 folder=$(cd "$folder" && pwd)
 tree=$folder/tree
+sources=$root
+if [ -n "${MUTANTS_OF:-}" ]; then
+    sources=$folder/sources
+    rm -rf "$sources"
+    mkdir -p "$sources"
+    git -C "$root" archive "$MUTANTS_OF" | tar -x -C "$sources"
+fi
 
 # Copy what differs, so that times of unchanged files stay and make builds little.
 refresh() {
     mkdir -p "$tree"
     for part in Makefile VERSION src include tests/sim tests/lib; do
-        (cd "$root" && find "$part" -type f 2>/dev/null) | while read -r file; do
-            if ! cmp -s "$root/$file" "$tree/$file"; then
+        (cd "$sources" && find "$part" -type f 2>/dev/null) | while read -r file; do
+            if ! cmp -s "$sources/$file" "$tree/$file"; then
                 mkdir -p "$tree/$(dirname "$file")"
-                cp "$root/$file" "$tree/$file"
+                cp "$sources/$file" "$tree/$file"
             fi
         done
     done
