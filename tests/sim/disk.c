@@ -143,8 +143,9 @@ void disk_inode_sync(struct disk_inode *inode)
     pending_clear(inode);
 }
 
-/* Some sectors of one write reach the platter. Only octets of the write itself change (SQLite's
- * "powersafe overwrite", which it assumes of every disk). */
+/* Some sectors of one write reach the platter, each wholly or not at all, as disks promise and
+ * raft.mark's slots of one sector rely on. Only octets of the write itself change (SQLite's "powersafe
+ * overwrite", which it assumes of every disk). */
 static void pending_tear(struct disk_inode *inode, const struct disk_pending *p, uint64_t *random)
 {
     const uint8_t *data = inode->pending_data.data + p->data_at;
@@ -154,14 +155,8 @@ static void pending_tear(struct disk_inode *inode, const struct disk_pending *p,
         if (size > p->size - at) {
             size = p->size - at;
         }
-        uint64_t fate = random_below(random, 8);
-        if (fate < 4) {
+        if (random_below(random, 2) == 0) {
             image_write(&inode->platter, p->offset + at, data + at, size);
-        } else if (fate == 4) {
-            size_t part = (size_t)random_below(random, size + 1);
-            if (part > 0) {
-                image_write(&inode->platter, p->offset + at, data + at, part);
-            }
         }
         at += size;
     }
