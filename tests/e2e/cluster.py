@@ -43,6 +43,9 @@ HOLDFASTCTL = os.path.join(BIN, "holdfastctl")
 # libconfig leaks a little when it refuses a file; matters only for binaries built with MODE=asan.
 os.environ.setdefault("LSAN_OPTIONS", "print_suppressions=0:suppressions=" + os.path.join(ROOT, "tests", "e2e", "lsan.supp"))
 
+# A node left by a second SIGTERM ends with its threads running, as it should.
+os.environ.setdefault("TSAN_OPTIONS", "report_thread_leaks=0")
+
 # Limits that only a broken program reaches, also on a machine many times slower than ours.
 LIMIT_S = 60
 LOG_LINES_SHOWN = 80

@@ -41,6 +41,10 @@ class Choice:
     def __init__(self, cluster, seed):
         self.draw = random.Random(seed)
         self.clients = [rpc.Client(n.client_address, CALL_LIMIT_S) for n in cluster]
+        for client in self.clients:
+            # Python's gRPC works on a connection only while somebody polls the channel. Calls that fail at once
+            # never poll for long enough, so a channel whose server came back would stay broken for ever.
+            client.channel.subscribe(lambda state: None, try_to_connect=True)
         self.avoided = [0] * len(self.clients)
         self.last = 0
 

@@ -39,7 +39,11 @@ class WithCluster(unittest.TestCase):
         end = time.monotonic() + elections * self.cluster.election_timeout_ms / 1000
         while time.monotonic() < end:
             for node in nodes:
-                self.assertFalse(node.healthy(), f"{node.name} is healthy")
+                try:
+                    healthy = node.healthy()
+                except OSError:  # does not even listen yet
+                    healthy = False
+                self.assertFalse(healthy, f"{node.name} is healthy")
             time.sleep(0.05)
 
 
