@@ -34,13 +34,18 @@
 const char *argp_program_version = "holdfastd " HOLDFAST_VERSION;
 const char *argp_program_bug_address = NULL;
 
-enum option_key { OPTION_CHECK_CONFIG = 256, OPTION_PRINT_CONFIG };
+enum option_key { OPTION_CHECK_CONFIG = 256, OPTION_PRINT_CONFIG, OPTION_ACCEPT_DAMAGED_LOG };
 
 static const struct argp_option options[] = {
     {"config", 'c', "FILE", 0, "Configuration file (default: /etc/holdfast/holdfast.conf)", 0},
     {"check-config", OPTION_CHECK_CONFIG, "FILE", 0, "Check FILE, say what is wrong, and exit", 0},
     {"print-config", OPTION_PRINT_CONFIG, NULL, 0,
      "Print the effective configuration with every default, and exit", 0},
+    {"accept-damaged-log", OPTION_ACCEPT_DAMAGED_LOG, NULL, 0,
+     "One-member cluster only: go on with what is left of a damaged log. What was acknowledged and "
+     "is "
+     "damaged is lost",
+     0},
     {0},
 };
 
@@ -51,7 +56,7 @@ static const char doc[] =
 
 struct arguments {
     const char *config_path;
-    bool check_only, print_only;
+    bool check_only, print_only, accept_damaged_log;
 };
 
 static error_t parse_option(int key, char *value, struct argp_state *state)
@@ -67,6 +72,9 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
         return 0;
     case OPTION_PRINT_CONFIG:
         arguments->print_only = true;
+        return 0;
+    case OPTION_ACCEPT_DAMAGED_LOG:
+        arguments->accept_damaged_log = true;
         return 0;
     case ARGP_KEY_ARG:
         argp_error(state, "unexpected argument \"%s\"", value);
@@ -158,6 +166,7 @@ struct daemon {
     struct credits *connections, *requests, *bytes;
     int client_fd, peer_fd;
     uint64_t boot_id;
+    bool accept_damaged_log;
     struct peer_hello hello;
     struct configuration configuration;
 };
@@ -340,6 +349,41 @@ static int wait_for_signal(const sigset_t *stopping)
 
 /* ---- run --------------------------------------------------------------------------------------------- */
 
+/*
+ * A damaged node gets back from the others what it lost, and does not vote until then. A one-member
+ * cluster has no others: only a person can say that what is left is all there is.
+ */
+static enum exit_code judge_damage(struct daemon *d)
+{
+    struct log_recovered *found = &d->stores.recovered;
+    const char *what = found->damaged ? found->damage_text : "found at an earlier start";
+    if (!found->may_not_vote) {
+        return EXIT_CODE_OK;
+    }
+    if (d->config.member_count > 1) {
+        log_event(LOG_ERROR, "log damaged",
+                  "what=\"%s\" next=\"nothing: the node follows without voting until the others "
+                  "have given "
+                  "it back what it lost\"",
+                  what);
+        return EXIT_CODE_OK;
+    }
+    if (!d->accept_damaged_log) {
+        fprintf(stderr,
+                "holdfastd: the log in %s is damaged (%s), and a one-member cluster has nobody to "
+                "get it "
+                "back from; check the disk, restore a backup, or start once with "
+                "--accept-damaged-log to "
+                "go on with what is left\n",
+                d->config.data_dir, what);
+        return EXIT_CODE_DATA_FORMAT;
+    }
+    log_event(LOG_ERROR, "log damaged", "what=\"%s\" decision=\"accepted by --accept-damaged-log\"",
+              what);
+    found->may_not_vote = false;
+    return EXIT_CODE_OK;
+}
+
 static enum exit_code open_everything(struct daemon *d)
 {
     char problem[PROBLEM_TEXT_MAX] = "";
@@ -352,10 +396,10 @@ static enum exit_code open_everything(struct daemon *d)
         fprintf(stderr, "holdfastd: %s\n", problem);
         return code;
     }
-    if (d->stores.recovered.damaged) {
-        log_event(LOG_ERROR, "log damaged",
-                  "what=\"%s\" next=\"the node follows without voting until it has caught up\"",
-                  d->stores.recovered.damage_text);
+    code = judge_damage(d);
+    if (code != EXIT_CODE_OK) {
+        node_stores_close(&d->stores);
+        return code;
     }
     if (socket_listen(d->config.listen_client, &d->client_fd, problem, sizeof(problem)) != OK ||
         socket_listen(d->config.listen_peer, &d->peer_fd, problem, sizeof(problem)) != OK) {
@@ -433,5 +477,6 @@ int main(int argc, char **argv)
         return EXIT_CODE_OK;
     }
     log_set_level(daemon.config.log_level);
+    daemon.accept_damaged_log = arguments.accept_damaged_log;
     return (int)run(&daemon);
 }

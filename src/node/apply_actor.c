@@ -25,6 +25,8 @@
 
 #define APPLY_READ_ROWS_MAX    500 /* rows of one read handled in one go */
 #define APPLY_READS_ACTIVE_MAX 64  /* sliced reads worked on side by side; the rest queue */
+#define APPLY_READS_QUEUED_MAX                                                                     \
+    65536 /* waiting or active; a client that hangs up leaves its reads here */
 
 /* One read: waiting for its index, or being worked on. */
 struct pending_read {
@@ -65,6 +67,9 @@ static void fail(enum err error, const char *what)
 {
     char detail[200];
     (void)snprintf(detail, sizeof(detail), "action=%s error=\"%s\"", what, err_text(error));
+    if (error == ERR_NEWER_FORMAT) {
+        actor_fatal(EXIT_CODE_DATA_FORMAT, "entry of a newer version", detail);
+    }
     actor_fatal(EXIT_CODE_DISK, "kv.db failed", detail);
 }
 
@@ -132,10 +137,27 @@ static void read_begin(struct apply_actor *a, struct read_request *request)
     reads_push(&a->active, pending);
 }
 
+static void refuse_read(struct apply_actor *a, struct read_request *request)
+{
+    struct actor *client = client_of(a, request->request_id);
+    if (client != NULL) {
+        struct client_reply *answer =
+            MSG_NEW(struct client_reply, CLIENT_REPLY, release_client_reply);
+        answer->request_id = request->request_id;
+        answer->error = ERR_OVERLOAD;
+        ACTOR_SEND(client, answer);
+    }
+    MSG_FREE(request);
+}
+
 static void take_read(struct apply_actor *a, struct read_request *request, uint64_t now_us)
 {
     if (request->deadline_us < now_us) {
         MSG_FREE(request); /* the client has been told already */
+        return;
+    }
+    if (a->waiting.count + a->active.count >= APPLY_READS_QUEUED_MAX) {
+        refuse_read(a, request);
         return;
     }
     if (request->read_index > kv_applied_index(a->kv)) {

@@ -20,6 +20,7 @@
 #include "raft_actor.h"
 
 #include "bootstrap.h"
+#include "held.h"
 #include "node.h"
 #include "requests.h"
 
@@ -62,9 +63,7 @@ struct raft_actor {
     uint64_t founding_sequence; /* the persist that holds it; 0: not handed out yet */
     uint64_t random_state;
 
-    struct raft_propose **held; /* to be proposed, in order; waits while no leader is known */
-    size_t held_first, held_count, held_capacity;
-    uint64_t held_bytes; /* of their commands, with ENTRY_OVERHEAD each */
+    struct held held; /* to be proposed, in order; waits while no leader is known */
     struct request_barrier barrier;
     struct request_filter filter;
     uint64_t refused_term; /* the leader we know of this term refused a forward: wait for another */
@@ -76,7 +75,6 @@ struct raft_actor {
     uint64_t armed_at_us, timer_generation;
     struct raft_status seen; /* what was last told to clients and logged */
     uint64_t seen_configuration_index;
-    bool held_said;
 };
 
 const struct raft *raft_actor_core(const struct raft_actor *self)
@@ -275,100 +273,25 @@ static void consider_bootstrap(struct raft_actor *a, uint64_t now_us)
 
 /* ---- proposals ------------------------------------------------------------------------------------ */
 
-static uint64_t held_size(const struct raft_propose *propose)
-{
-    return propose->command.size + ENTRY_OVERHEAD;
-}
-
-/* A client's credits go back when it hangs up, but its request stays here until a leader is known or its
- * deadline has passed; so what waits has a bound of its own: the one for what waits to be committed. Whoever
- * is alone gets in. */
 static void hold(struct raft_actor *a, struct raft_propose *propose)
 {
-    if (a->held_bytes > 0 &&
-        a->held_bytes + held_size(propose) > a->config.raft.uncommitted_bytes_max) {
+    if (!held_push(&a->held, &propose, a->config.raft.uncommitted_bytes_max)) {
         refuse(a, propose->request_id, ERR_OVERLOAD);
         MSG_FREE(propose);
-        return;
-    }
-    a->held_bytes += held_size(propose);
-    if (a->held_first > 0 && a->held_first + a->held_count == a->held_capacity) {
-        for (size_t i = 0; i < a->held_count; i++) {
-            a->held[i] = a->held[a->held_first + i];
-        }
-        a->held_first = 0;
-    }
-    ARRAY_RESERVE(a->held, a->held_capacity, a->held_first + a->held_count + 1);
-    a->held[a->held_first + a->held_count++] = propose;
-}
-
-static void drop_expired_held(struct raft_actor *a, uint64_t now_us)
-{
-    size_t left = 0;
-    for (size_t i = 0; i < a->held_count; i++) {
-        struct raft_propose *propose = a->held[a->held_first + i];
-        if (propose->deadline_us < now_us) {
-            a->held_bytes -= held_size(propose);
-            MSG_FREE(
-                propose); /* its client has been told that the outcome is unknown; it is: none */
-        } else {
-            a->held[a->held_first + left++] = propose;
-        }
-    }
-    a->held_count = left;
-}
-
-/* The next held requests, up to PROPOSE_BYTES_MAX, as a block; *count of them. */
-static struct entries *block_of_held(const struct raft_actor *a, size_t *count)
-{
-    size_t bytes = 0;
-    size_t n = 0;
-    while (n < a->held_count) {
-        size_t size = a->held[a->held_first + n]->command.size;
-        if (n > 0 && bytes + size > PROPOSE_BYTES_MAX) {
-            break;
-        }
-        bytes += size;
-        n++;
-    }
-    struct entries *block = entries_create(n, bytes);
-    for (size_t i = 0; i < n; i++) {
-        const struct raft_propose *propose = a->held[a->held_first + i];
-        struct entry e = {.index = i + 1,
-                          .origin = a->own.boot_id,
-                          .request_id = propose->request_id,
-                          .type = ENTRY_COMMAND,
-                          .data = bytes_view(&propose->command)};
-        entries_add(block, &e);
-    }
-    *count = n;
-    return block;
-}
-
-static void held_done(struct raft_actor *a, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        a->held_bytes -= held_size(a->held[a->held_first + i]);
-        MSG_FREE(a->held[a->held_first + i]);
-    }
-    a->held_first += count;
-    a->held_count -= count;
-    if (a->held_count == 0) {
-        a->held_first = 0;
     }
 }
 
 static void note_proposed(struct raft_actor *a, uint64_t term, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        request_barrier_proposed(&a->barrier, term, a->held[a->held_first + i]->request_id);
+        request_barrier_proposed(&a->barrier, term, held_at(&a->held, i)->request_id);
     }
 }
 
 /* Hand everything held to the leader, which may be this node. Leaves it held where none is known. */
 static void propose_held(struct raft_actor *a, uint64_t now_us)
 {
-    if (a->held_count == 0) {
+    if (a->held.count == 0) {
         return;
     }
     struct raft_status status;
@@ -379,10 +302,10 @@ static void propose_held(struct raft_actor *a, uint64_t now_us)
         (peer == SIZE_MAX || !a->peers[peer].up || a->refused_term == status.current_term)) {
         return;
     }
-    drop_expired_held(a, now_us);
-    while (a->held_count > 0) {
+    held_expire(&a->held, now_us);
+    while (a->held.count > 0) {
         size_t count = 0;
-        struct entries *block = block_of_held(a, &count);
+        struct entries *block = held_block(&a->held, a->own.boot_id, &count);
         if (leads) {
             struct raft_event event = {.type = RAFT_EVENT_PROPOSE, .now_us = now_us};
             event.propose.commands = block;
@@ -391,7 +314,7 @@ static void propose_held(struct raft_actor *a, uint64_t now_us)
                 note_proposed(a, status.current_term, count);
             } else {
                 for (size_t i = 0; i < count; i++) {
-                    refuse(a, a->held[a->held_first + i]->request_id, event.propose.error);
+                    refuse(a, held_at(&a->held, i)->request_id, event.propose.error);
                 }
             }
             entries_free(&block);
@@ -404,7 +327,7 @@ static void propose_held(struct raft_actor *a, uint64_t now_us)
                                            .entries = block};
             send_to_member(a, &forward);
         }
-        held_done(a, count);
+        held_done(&a->held, count);
     }
 }
 
@@ -418,7 +341,10 @@ static void take_forward(struct raft_actor *a, struct raft_message *message, uin
     struct entries *fresh = entries_create(all->count, all->bytes);
     for (size_t i = 0; i < all->count; i++) {
         struct entry e = all->items[i];
-        if (e.type == ENTRY_COMMAND && request_filter_take(&a->filter, e.origin, e.request_id)) {
+        /* What this version cannot read must not enter the log: nobody of its version could apply it. */
+        bool readable = e.data.size > 0 && e.data.data[0] <= COMMAND_FORMAT;
+        if (e.type == ENTRY_COMMAND && readable &&
+            request_filter_take(&a->filter, e.origin, e.request_id)) {
             e.index = fresh->count + 1;
             e.term = 0;
             entries_add(fresh, &e);
@@ -600,7 +526,7 @@ static void send_apply(struct raft_actor *a)
 static void arm(struct raft_actor *a, uint64_t now_us)
 {
     uint64_t at_us = a->effects.deadline_us;
-    if ((a->held_count > 0 || a->batch_count > 0) && at_us > now_us + EXPIRY_LOOK_US) {
+    if ((a->held.count > 0 || a->batch_count > 0) && at_us > now_us + EXPIRY_LOOK_US) {
         at_us = now_us + EXPIRY_LOOK_US; /* the clients of what waits may have been told by then */
     }
     /* A later deadline needs no message: the tick that is armed comes early and asks again. Nor does one
@@ -827,7 +753,7 @@ static void handle(void *self, struct msg *m, uint64_t now_us)
             a->armed_at_us = UINT64_MAX;
             event.type = RAFT_EVENT_TICK;
             step(a, &event);
-            drop_expired_held(a, now_us);
+            held_expire(&a->held, now_us);
             drop_expired_reads(a, now_us);
         }
         break;
@@ -849,23 +775,17 @@ static void stop(void *self, uint64_t now_us)
 {
     struct raft_actor *a = self;
     flush(a, now_us);
-    for (size_t i = 0; i < a->held_count; i++) {
-        refuse(a, a->held[a->held_first + i]->request_id, ERR_STOPPED);
-        MSG_FREE(a->held[a->held_first + i]);
+    for (size_t i = 0; i < a->held.count; i++) {
+        refuse(a, held_at(&a->held, i)->request_id, ERR_STOPPED);
     }
-    a->held_first = 0;
-    a->held_count = 0;
-    a->held_bytes = 0;
+    held_done(&a->held, a->held.count);
     actor_stopped(actor_self());
 }
 
 static void destroy(void *self)
 {
     struct raft_actor *a = self;
-    for (size_t i = 0; i < a->held_count; i++) {
-        MSG_FREE(a->held[a->held_first + i]);
-    }
-    mem_free(a->held);
+    held_free(&a->held);
     for (size_t i = 0; i < a->batch_count; i++) {
         for (size_t k = 0; k < a->batches[i].count; k++) {
             MSG_FREE(a->batches[i].requests[k]);

@@ -13,6 +13,8 @@
  */
 #include "raft_internal.h"
 
+#define TERM_MAX                                                                                   \
+    (UINT64_MAX / 2) /* nobody gets there one election at a time; beyond it terms could wrap */
 #define MESSAGE_FORMAT 1
 
 enum {
@@ -100,6 +102,9 @@ enum err raft_message_decode(struct view in, struct raft_message *out)
     }
     if (reader.failed) {
         return ERR_TRUNCATED;
+    }
+    if (m.term > TERM_MAX) {
+        return ERR_MALFORMED;
     }
     if (format == 0 || type > RAFT_FORWARD_REFUSED || (TYPE(type) & TYPES_KNOWN) == 0) {
         return ERR_MALFORMED;

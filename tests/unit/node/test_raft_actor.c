@@ -226,7 +226,7 @@ static struct entries *one_command(uint64_t origin, uint64_t request_id)
                       .type = ENTRY_COMMAND,
                       .origin = origin,
                       .request_id = request_id,
-                      .data = view_of("data", 4)};
+                      .data = view_of("\1data", 5)};
     entries_add(block, &e);
     return block;
 }
@@ -329,6 +329,19 @@ static void refusal_names_the_term_of_the_forward(void)
     CU_ASSERT_EQUAL(refused->message.term, 3);
     CU_ASSERT_EQUAL(refused->message.refusal, ERR_NOT_LEADER);
     MSG_FREE(refused);
+
+    /* A command of a format we cannot read is neither appended nor called refused. */
+    struct entry newer = {.index = 1,
+                          .origin = 20,
+                          .request_id = REQUEST_ID(0, 2),
+                          .type = ENTRY_COMMAND,
+                          .data = view_of("\377data", 5)};
+    struct entries *block = entries_create(1, 5);
+    entries_add(block, &newer);
+    receive(&f, (struct raft_message){
+                    .type = RAFT_FORWARD, .from = PEER_ID, .term = 3, .entries = block});
+    hand_round(f.raft, SECOND_US + 2);
+    CU_ASSERT_PTR_NULL(sent_to_peer(&f, RAFT_FORWARD_REFUSED));
     tear_down(&f);
 }
 
