@@ -221,7 +221,7 @@ static void receive(struct fixture *f, struct raft_message message)
 
 static struct entries *one_command(uint64_t origin, uint64_t request_id)
 {
-    struct entries *block = entries_create(1, 4);
+    struct entries *block = entries_create(1, 5);
     struct entry e = {.index = 1,
                       .type = ENTRY_COMMAND,
                       .origin = origin,
