@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # holdfast: `make demo` shows a cluster at work, `make test` builds and runs every test.
-# Variables: CC=gcc|clang  MODE=release|debug|asan|tsan  PREFIX=/usr  DESTDIR=  BUILD=build
+# Variables: CC=gcc|clang  MODE=release|debug|asan|tsan|fuzz  PREFIX=/usr  DESTDIR=  BUILD=build
 
 MODE    ?= release
 BUILD   ?= build
@@ -19,6 +19,7 @@ WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Ws
 MODE_release := -O2 -g -fno-omit-frame-pointer -D_FORTIFY_SOURCE=2 -fstack-protector-strong
 MODE_debug   := -O1 -g -DHOLDFAST_CHECK_SLOW
 MODE_asan    := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all -DHOLDFAST_CHECK_SLOW
+MODE_fuzz    := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=all
 MODE_tsan    := -O1 -g -fno-omit-frame-pointer -fsanitize=thread -DHOLDFAST_CHECK_SLOW
 
 CPPFLAGS_ALL := -D_GNU_SOURCE -Iinclude -Isrc -I$(OUT)/gen -DHOLDFAST_VERSION='"$(VERSION)"' $(PKG_CFLAGS) $(CPPFLAGS)
@@ -96,16 +97,17 @@ STRESS_SOURCES := $(patsubst tests/%.c,%,$(wildcard tests/stress/test_*.c))
 TSAN_SOURCES   := $(STRESS_SOURCES) $(patsubst tests/%.c,%,$(wildcard tests/unit/actor/test_*.c tests/unit/node/test_*.c))
 E2E_SCRIPTS    := $(wildcard tests/e2e/test_*.py)
 
-.PHONY: unit-programs deps demo test check asan tsan e2e lint format bench install uninstall
+.PHONY: unit-programs stress-programs fuzz-programs deps demo test check asan tsan e2e fuzz lint format bench \
+	install uninstall
 unit-programs: $(addprefix $(OUT)/tests/,$(UNIT_SOURCES))
 stress-programs: $(addprefix $(OUT)/tests/,$(TSAN_SOURCES))
 
 deps:
-	@.ci/deps build test lint bench
+	@.ci/deps build demo test lint bench
 
 # The two commands of the README: they install what is missing and say so.
 demo:
-	@.ci/deps build
+	@.ci/deps demo
 	@$(MAKE) --no-print-directory -j2 all
 	@tests/e2e/demo
 
@@ -133,6 +135,22 @@ tsan:
 
 e2e: all
 	@tests/run $(foreach t,$(E2E_SCRIPTS),"$(patsubst tests/%.py,%,$(t))=/usr/bin/python3 $(t)")
+
+# Hostile octets through the decoders (libFuzzer, so clang). A count of inputs and a fixed seed, not a time:
+# the same run everywhere. A longer one: make fuzz FUZZ_INPUTS=50000000 FUZZ_SEED=2
+FUZZ_SOURCES := $(patsubst tests/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_INPUTS  ?= 200000
+FUZZ_SEED    ?= 1
+$(OUT)/tests/fuzz/%: $(OUT)/tests/fuzz/%.o $(ROOM_LIBS)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer -o $@ $< -Wl,--start-group $(ROOM_LIBS) -Wl,--end-group $(PKG_LIBS)
+
+fuzz-programs: $(addprefix $(OUT)/tests/,$(FUZZ_SOURCES))
+
+fuzz:
+	$(MAKE) --no-print-directory -j2 CC=clang MODE=fuzz fuzz-programs
+	@tests/run $(foreach t,$(FUZZ_SOURCES),"$(t)=$(BUILD)/fuzz/tests/$(t) -runs=$(FUZZ_INPUTS) -seed=$(FUZZ_SEED) \
+	    -artifact_prefix=$(BUILD)/fuzz/")
 
 lint: all
 	@.ci/lint
