@@ -106,13 +106,29 @@ static bool certainly_not_done(const struct cli_answer *answer)
     return false;
 }
 
+/* Statuses that also a framework or a proxy gives for a call that was cut short: they do not say that
+ * nothing was done. All others are given by the server, before it begins or when it has decided. */
+static bool leaves_open(const struct cli_answer *answer)
+{
+    switch (answer->status) {
+    case GRPC_CANCELED:
+    case GRPC_UNKNOWN:
+    case GRPC_DEADLINE_EXCEEDED:
+    case GRPC_ABORTED:
+    case GRPC_INTERNAL:
+    case GRPC_UNAVAILABLE:
+        return !certainly_not_done(answer);
+    default:
+        return false;
+    }
+}
+
 static enum cli_exit say_refused(const struct cli_arguments *arguments, size_t at,
                                  const struct cli_answer *answer, bool write)
 {
     const char *next = "";
     enum cli_exit code = CLI_FAILED;
-    if (write && (answer->status == GRPC_DEADLINE_EXCEEDED ||
-                  (answer->status == GRPC_UNAVAILABLE && !certainly_not_done(answer)))) {
+    if (write && leaves_open(answer)) {
         code = CLI_UNKNOWN;
         next = "\n  the write may have happened; read the key before writing again";
     } else if (answer->status == GRPC_UNAVAILABLE) {
