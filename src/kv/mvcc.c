@@ -70,6 +70,20 @@ enum err newest_of(struct kv *kv, struct view key, struct newest *out)
     return OK;
 }
 
+enum err newest_value(struct kv *kv, const struct newest *newest, struct view key, struct view *out)
+{
+    if (newest->node != NULL && newest->node->value_known) {
+        *out = overlay_value(newest->node);
+        return OK;
+    }
+    struct kv_history row = {0};
+    enum err error = history_row(kv, key, newest->current.change, &row);
+    if (error == OK) {
+        *out = row.value;
+    }
+    return error;
+}
+
 static bool is_alive(const struct kv_current *c)
 {
     return c->change != 0 && !c->deleted;
@@ -95,22 +109,6 @@ static void change_write(struct kv *kv, struct newest *newest, const struct hist
 static void revision_add(struct kv *kv)
 {
     kv->revision++;
-}
-
-/* The newest row's value, from memory or disk; valid until the next reader call. */
-static enum err newest_value(struct kv *kv, const struct newest *newest, struct view key,
-                             struct view *out)
-{
-    if (newest->node != NULL && newest->node->value_known) {
-        *out = view_of(newest->node->value, newest->node->value_size);
-        return OK;
-    }
-    struct kv_history row = {0};
-    enum err error = history_row(kv, key, newest->current.change, &row);
-    if (error == OK) {
-        *out = row.value;
-    }
-    return error;
 }
 
 static struct key_value pair_of(struct view key, const struct kv_current *c, struct view value)

@@ -138,24 +138,15 @@ static bool wants_values(const struct query *q)
     return !q->keys_only || q->sort_target == SORT_VALUE;
 }
 
-/* The newest row's value for an answer. A value in memory is used; one from disk may be kept there,
- * for single keys only: a scan would wash the cache out. */
+/* The newest row's value for an answer. One from disk may be kept in memory, for single keys only: a scan
+ * would wash the cache out. */
 static enum err value_now(struct kv *kv, struct newest *newest, struct view key, bool keep,
                           struct view *out)
 {
     if (newest->node == NULL && !keep) {
         newest->node = overlay_find(&kv->overlay, key); /* clean: the merge meets it on disk only */
     }
-    if (newest->node != NULL && newest->node->value_known) {
-        *out = overlay_value(newest->node);
-        return OK;
-    }
-    struct kv_history row = {0};
-    enum err error = history_row(kv, key, newest->current.change, &row);
-    if (error == OK) {
-        *out = row.value;
-    }
-    return error;
+    return newest_value(kv, newest, key, out);
 }
 
 /* Look at one key: count it, and take it into the answer if it belongs there. */

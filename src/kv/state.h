@@ -62,5 +62,8 @@ struct newest {
         current; /* change 0: the key never existed; key valid until the next reader call */
 };
 MUST_USE enum err newest_of(struct kv *kv, struct view key, struct newest *out);
+/* The value of the key's newest revision, which exists; valid until the next reader call. */
+MUST_USE enum err newest_value(struct kv *kv, const struct newest *newest, struct view key,
+                               struct view *out);
 
 #endif
