@@ -21,7 +21,9 @@ COPY etc/holdfast.conf /usr/share/doc/holdfast/holdfast.conf
 USER holdfast
 VOLUME /var/lib/holdfast
 EXPOSE 2379 2380
+# Healthy is a node that answers, not one that has a leader or whose peers answer: whoever restarts the
+# unhealthy would otherwise restart the nodes that are left, and nodes that wait for the first start.
 HEALTHCHECK --interval=5s --timeout=3s --start-period=10s \
-    CMD ["/usr/bin/holdfastctl", "--endpoints", "127.0.0.1:2379", "--timeout", "2s", "status"]
+    CMD ["/usr/bin/holdfastctl", "--endpoints", "127.0.0.1:2379", "--timeout", "2s", "member", "list"]
 ENTRYPOINT ["/usr/bin/holdfastd"]
 CMD ["-c", "/etc/holdfast/holdfast.conf"]
