@@ -27,7 +27,8 @@ struct nemesis {
     uint64_t end_us;
     bool healed, quiet;
     uint64_t phase;
-    uint32_t evils; /* bit set of the seed: what may happen at all */
+    size_t late_leader; /* the leader whose answers grow late; SIZE_MAX: none */
+    uint32_t evils;     /* bit set of the seed: what may happen at all */
     bool active[EVIL_COUNT];
 };
 
@@ -78,31 +79,87 @@ static void one_way(struct nemesis *n)
     }
 }
 
-/* Trap 30: nobody hears the leader, but it hears answers to what it said long ago, so that it does not
- * notice; meanwhile the others elect another one. Trap 11: or some of them hear it and it hears nobody,
- * so that they hold entries of its term which it never commits. */
-static void old_leader(struct nemesis *n)
+/*
+ * Trap 30: nobody hears the leader any more, but it goes on hearing answers to what it said long ago, so
+ * that it does not notice; meanwhile the others elect another one. Answers may only grow late step by
+ * step, each by less than the election timeout, or the leader would miss them and step down.
+ *
+ * Trap 11: or some of the others hear it and it hears nobody, so that they hold entries of its term which it
+ * never commits.
+ */
+static uint64_t timeout_us_of(const struct nemesis *n)
+{
+    return 1000 * (uint64_t)n->c->machines[0].config.raft.election_timeout_ms;
+}
+
+static void old_leader_end(struct nemesis *n)
+{
+    n->late_leader = SIZE_MAX;
+    net_heal_all(n->c->net);
+    for (size_t a = 0; a < n->c->node_count; a++) {
+        for (size_t b = 0; b < n->c->node_count; b++) {
+            net_set_link_delay(n->c->net, a, b, 0);
+        }
+    }
+}
+
+static void cut_leader(struct nemesis *n, size_t leader, bool deaf)
 {
     struct cluster *c = n->c;
-    size_t leader = cluster_leader(c);
-    if (leader == SIZE_MAX) {
-        return;
-    }
-    uint64_t timeout_us = 1000 * (uint64_t)c->machines[0].config.raft.election_timeout_ms;
-    uint64_t late_us = draw(n, timeout_us / 2, 3 * timeout_us);
-    bool deaf = one_in(n, 2);
     for (size_t i = 0; i < c->node_count; i++) {
         if (i == leader) {
             continue;
         }
         if (deaf) {
             net_cut(c->net, i, leader, false);
-        } else {
-            net_set_link_delay(c->net, i, leader, late_us);
         }
         if (!deaf || one_in(n, 2)) {
             net_cut(c->net, leader, i, one_in(n, 2));
         }
+    }
+}
+
+#define LATE_STEPS 5
+
+static void call_late(void *context, uint64_t argument)
+{
+    struct nemesis *n = context;
+    struct cluster *c = n->c;
+    uint64_t step = argument & 0xff;
+    if (n->healed || n->phase != argument >> 8 || n->late_leader == SIZE_MAX) {
+        return;
+    }
+    if (step > LATE_STEPS || cluster_leader(c) != n->late_leader) {
+        old_leader_end(n);
+        return;
+    }
+    uint64_t timeout_us = timeout_us_of(n);
+    if (step < LATE_STEPS) {
+        for (size_t i = 0; i < c->node_count; i++) {
+            if (i != n->late_leader) {
+                net_set_link_delay(c->net, i, n->late_leader, step * timeout_us * 6 / 10);
+            }
+        }
+    } else {
+        cut_leader(n, n->late_leader, false);
+        timeout_us *= 4;
+    }
+    runner_at(c->runner, runner_now_us(c->runner) + timeout_us, call_late, n, argument + 1);
+}
+
+static void old_leader(struct nemesis *n)
+{
+    struct cluster *c = n->c;
+    size_t leader = cluster_leader(c);
+    if (leader == SIZE_MAX || n->late_leader != SIZE_MAX) {
+        return;
+    }
+    net_heal_all(c->net);
+    if (one_in(n, 3)) {
+        cut_leader(n, leader, true);
+    } else {
+        n->late_leader = leader;
+        call_late(n, n->phase << 8 | 1);
     }
 }
 
@@ -214,7 +271,6 @@ static void strike(struct nemesis *n)
         one_way(n);
     }
     if (n->active[EVIL_OLD_LEADER] && one_in(n, 2)) {
-        net_heal_all(c->net);
         old_leader(n);
     }
     if (n->active[EVIL_PAUSES] && one_in(n, 2)) {
@@ -246,6 +302,7 @@ static void call_phase(void *context, uint64_t argument)
     struct cluster *c = n->c;
     n->quiet = !n->quiet;
     n->phase++;
+    n->late_leader = SIZE_MAX;
     memset(n->active, 0, sizeof(n->active));
     if (!n->quiet) {
         for (size_t i = 0; i < EVIL_COUNT; i++) {
