@@ -3,7 +3,7 @@
 """
 bench.py: three nodes of holdfast and three of Debian's etcd, in turn on one machine, under the same load.
 
-    tests/bench/bench.py [--rounds N] [--seconds S] [--quick] [--only NAME,...] [--no-doc]
+    tests/bench/bench.py [--rounds N] [--seconds S] [--quick] [--only WORDS]... [--no-doc]
 
 Each round starts a fresh cluster of one system, measures everything, stops it, and does the same with the
 other; the order alternates, so that a machine that slows down or has other work to do hurts both. Printed
@@ -42,6 +42,7 @@ RANGE = "/etcdserverpb.KV/Range"
 SHAPES = ((1, 1), (10, 10), (100, 10))  # connections, streams on each
 KEYS = 100000
 DOCUMENT = os.path.join(e2e.ROOT, "docs", "benchmarks.md")
+FOREIGN_SHARE_MAX = 0.10  # with more of other work going on, the figures are not worth keeping
 CLOCK_TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -279,6 +280,29 @@ def measure(system, seconds, only, scratch):
     return results, sizes
 
 
+class ForeignWork:
+    """How much of the processors' time went to others than this script and what it started."""
+
+    def __init__(self):
+        self.began = self._busy_s(), self._own_s()
+
+    @staticmethod
+    def _busy_s():
+        with open("/proc/stat", encoding="ascii") as file:
+            user, nice, system, _idle, _wait, irq, softirq, *_ = (int(n) for n in file.readline().split()[1:])
+        return (user + nice + system + irq + softirq) / CLOCK_TICK, time.monotonic()
+
+    @staticmethod
+    def _own_s():
+        times = os.times()  # children count once they have ended and were waited for
+        return times.user + times.system + times.children_user + times.children_system
+
+    def share(self):
+        (busy_before, at), own_before = self.began
+        busy, now = self._busy_s()
+        return max(0.0, (busy - busy_before) - (self._own_s() - own_before)) / ((now - at) * os.cpu_count())
+
+
 # ---- the machine ---------------------------------------------------------------------------------
 
 
@@ -358,7 +382,7 @@ def losses(names, ours, theirs):
     return lines or ["* None in this table."]
 
 
-def document(arguments, ours, theirs, our_sizes, their_sizes, sync_us, directory):
+def document(arguments, ours, theirs, our_sizes, their_sizes, sync_us, directory, foreign):
     names, lines = table(ours, theirs)
     widest = max(spread(r, n) for r in (ours, theirs) for n in names)
 
@@ -380,7 +404,8 @@ def document(arguments, ours, theirs, our_sizes, their_sizes, sync_us, directory
         *lines,
         "",
         "Latencies are the client's. *CPU us/op* is the processor time of all three nodes together for one operation.",
-        f"The largest deviation of a single round from its median was {widest:.0f} %.",
+        f"The largest deviation of a single round from its median was {widest:.0f} %. Other work on the machine took",
+        f"{foreign * 100:.0f} % of the processors meanwhile.",
         "",
         "| after each round | holdfast | etcd |",
         "|---|--:|--:|",
@@ -416,7 +441,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=4)
     parser.add_argument("--quick", action="store_true", help="one round of one second each; writes no document")
-    parser.add_argument("--only", default="", help="comma-separated words; only measurements whose name has one")
+    parser.add_argument("--only", action="append", default=[], metavar="WORDS", help="only measurements whose name has these words")
     parser.add_argument("--no-doc", action="store_true", help="do not write docs/benchmarks.md")
     parser.add_argument("--ours-only", action="store_true", help="without etcd; writes no document")
     arguments = parser.parse_args()
@@ -425,10 +450,11 @@ def main():
     for program in ("h2load", "etcd"):
         if shutil.which(program) is None:
             raise SystemExit(f"bench: {program} is missing; install the Debian packages etcd-server and nghttp2-client")
-    only = [word for word in arguments.only.split(",") if word]
+    only = arguments.only
     scratch = tempfile.mkdtemp(prefix="holdfast-bench-")
     sync_us = sync_p50_us(scratch)
     print(f"fdatasync of 4 KiB: {sync_us:.0f} us; load average {os.getloadavg()[0]:.1f} before the start", flush=True)
+    work = ForeignWork()
     runs = {"holdfast": [], "etcd": []}
     sizes = {"holdfast": [], "etcd": []}
     try:
@@ -445,9 +471,14 @@ def main():
                 sizes[kind.name].append(after)
         if arguments.ours_only:
             return
-        text = document(arguments, runs["holdfast"], runs["etcd"], sizes["holdfast"], sizes["etcd"], sync_us, scratch)
+        text = document(arguments, runs["holdfast"], runs["etcd"], sizes["holdfast"], sizes["etcd"], sync_us, scratch,
+                        foreign := work.share())
         print("\n" + text, flush=True)
-        if not (only or arguments.quick or arguments.no_doc):
+        if only or arguments.quick or arguments.no_doc:
+            return
+        if foreign > FOREIGN_SHARE_MAX:
+            print(f"not written: other work took {foreign * 100:.0f} % of the processors; repeat on a quiet machine", flush=True)
+        else:
             with open(DOCUMENT, "w", encoding="utf-8") as file:
                 file.write(text)
             print(f"written: {os.path.relpath(DOCUMENT)}", flush=True)

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 
 import cluster
 
@@ -21,22 +22,24 @@ import grpc  # noqa: E402  (reads the environment when it is imported)
 cluster.NOT_YET.append(grpc.RpcError)
 
 _proto = {}
+_proto_lock = threading.Lock()
 
 
 def proto(name):
     """The module of src/api/proto/NAME.proto, compiled by protoc on first use."""
-    if not _proto:
-        place = tempfile.mkdtemp(prefix="holdfast-proto-")
-        atexit.register(shutil.rmtree, place, ignore_errors=True)
-        source = os.path.join(cluster.ROOT, "src", "api", "proto")
-        files = sorted(f for f in os.listdir(source) if f.endswith(".proto"))
-        subprocess.run(["protoc", f"--proto_path={source}", f"--python_out={place}", *files],
-                       check=True, timeout=cluster.LIMIT_S)
-        sys.path.insert(0, place)
-        for file in files:
-            stem = file[: -len(".proto")]
-            _proto[stem] = importlib.import_module(stem + "_pb2")
-    return _proto[name]
+    with _proto_lock:
+        if not _proto:
+            place = tempfile.mkdtemp(prefix="holdfast-proto-")
+            atexit.register(shutil.rmtree, place, ignore_errors=True)
+            source = os.path.join(cluster.ROOT, "src", "api", "proto")
+            files = sorted(f for f in os.listdir(source) if f.endswith(".proto"))
+            subprocess.run(["protoc", f"--proto_path={source}", f"--python_out={place}", *files],
+                           check=True, timeout=cluster.LIMIT_S)
+            sys.path.insert(0, place)
+            for file in files:
+                stem = file[: -len(".proto")]
+                _proto[stem] = importlib.import_module(stem + "_pb2")
+        return _proto[name]
 
 
 def prefix_end(key):
