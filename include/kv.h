@@ -60,6 +60,8 @@ struct kv_read *kv_read_start(struct kv *kv, struct query **query);
 /* Works for at most rows_max rows. *done: the result is complete (its error field may be set).
  * Returns OK or a fatal store error. */
 MUST_USE enum err kv_read_step(struct kv *kv, struct kv_read *read, uint64_t rows_max, bool *done);
+/* Octets of keys and values the read holds so far. */
+uint64_t kv_read_bytes(const struct kv_read *read);
 /* Take the finished (or abandoned) read's result and free the read. */
 struct result *kv_read_finish(struct kv_read **read);
 

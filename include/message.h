@@ -289,8 +289,10 @@ struct client_socket {
 struct client_reply {
     struct msg base;
     uint64_t request_id;
-    enum err error;        /* of the request as a whole; else see result->error */
-    struct result *result; /* NULL when error != OK */
+    enum err error;          /* of the request as a whole; else see result->error */
+    struct result *result;   /* NULL when error != OK */
+    struct credits *credits; /* what the result holds is charged here and given back on release; */
+    uint64_t charged;        /* NULL, 0: nothing is */
 };
 
 /* CLIENT_STATUS carries struct node_status. */

@@ -230,6 +230,7 @@ static void build(struct daemon *d)
     d->requests = credits_create(d->config.client_requests_in_flight_max);
     d->bytes = credits_create(d->config.client_bytes_in_flight_max);
 
+    d->actors.answer_bytes = d->bytes;
     node_create_core(&d->config, &d->stores, draw_random(), d->boot_id, &d->actors);
     create_peers(d);
     create_clients(d);

@@ -58,6 +58,11 @@ struct kv_read *kv_read_start(struct kv *kv, struct query **query)
     return read;
 }
 
+uint64_t kv_read_bytes(const struct kv_read *read)
+{
+    return read->result->bytes;
+}
+
 struct result *kv_read_finish(struct kv_read **read)
 {
     struct kv_read *finished = *read;

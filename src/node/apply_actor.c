@@ -15,7 +15,8 @@
  *     memory merged with what is committed in kv.db.
  *  3. While the overlay is full (the disk does not keep up) entries wait here, unapplied; the core
  *     stops handing out more at apply_bytes_max, so memory is bounded (trap 26).
- *  4. A large read works a slice per round, between applies, at its pinned revision.
+ *  4. A large read works a slice per round, between applies, at its pinned revision. What it gathers is
+ *     charged to the clients' credit for octets until its answer is sent; without credit it is refused.
  */
 #include "apply_actor.h"
 
@@ -25,6 +26,7 @@
 
 #define APPLY_READ_ROWS_MAX    500 /* rows of one read handled in one go */
 #define APPLY_READS_ACTIVE_MAX 64  /* sliced reads worked on side by side; the rest queue */
+#define APPLY_CHARGE_BYTES     65536 /* an answer grows by this much between two looks at its credit */
 #define APPLY_READS_QUEUED_MAX                                                                     \
     65536 /* waiting or active; a client that hangs up leaves its reads here */
 
@@ -32,6 +34,7 @@
 struct pending_read {
     struct read_request *request;
     struct kv_read *read; /* NULL: not begun */
+    uint64_t charged;     /* octets of its result taken from answer_bytes */
 };
 
 struct pending_reads {
@@ -44,6 +47,7 @@ struct apply_actor {
     uint64_t origin; /* entries with it carry requests of this node's clients */
     const struct node_actors *links;
     struct actor *raft, *flush;
+    struct credits *answer_bytes;
     size_t client_count;
     struct actor *clients[CLIENTS_MAX];
 
@@ -79,17 +83,30 @@ static struct actor *client_of(const struct apply_actor *a, uint64_t request_id)
     return index < a->client_count ? a->clients[index] : NULL;
 }
 
-static void reply(struct apply_actor *a, uint64_t request_id, struct result **result)
+static void give_back(struct apply_actor *a, uint64_t charged)
+{
+    if (charged > 0) {
+        credits_give(a->answer_bytes, charged);
+    }
+}
+
+static void reply(struct apply_actor *a, uint64_t request_id, struct result **result,
+                  uint64_t charged)
 {
     struct actor *client = client_of(a, request_id);
     if (client == NULL) {
         result_free(result);
+        give_back(a, charged);
         return;
     }
     struct client_reply *answer = MSG_NEW(struct client_reply, CLIENT_REPLY, release_client_reply);
     answer->request_id = request_id;
     answer->error = OK;
     answer->result = *result;
+    if (charged > 0) {
+        answer->credits = a->answer_bytes;
+        answer->charged = charged;
+    }
     *result = NULL;
     ACTOR_SEND(client, answer);
 }
@@ -108,35 +125,6 @@ static void reads_push(struct pending_reads *queue, struct pending_read read)
 
 /* ---- reads -------------------------------------------------------------------------------------- */
 
-/* Work on a read for one slice. True: finished and answered. */
-static bool read_work(struct apply_actor *a, struct pending_read *pending)
-{
-    if (pending->read == NULL) {
-        pending->read = kv_read_start(a->kv, &pending->request->query);
-    }
-    bool done = false;
-    enum err error = kv_read_step(a->kv, pending->read, APPLY_READ_ROWS_MAX, &done);
-    if (error != OK) {
-        fail(error, "read");
-    }
-    if (!done) {
-        return false;
-    }
-    struct result *result = kv_read_finish(&pending->read);
-    reply(a, pending->request->request_id, &result);
-    MSG_FREE(pending->request);
-    return true;
-}
-
-static void read_begin(struct apply_actor *a, struct read_request *request)
-{
-    struct pending_read pending = {.request = request};
-    if (a->active.count < APPLY_READS_ACTIVE_MAX && read_work(a, &pending)) {
-        return;
-    }
-    reads_push(&a->active, pending);
-}
-
 static void refuse_read(struct apply_actor *a, struct read_request *request)
 {
     struct actor *client = client_of(a, request->request_id);
@@ -148,6 +136,57 @@ static void refuse_read(struct apply_actor *a, struct read_request *request)
         ACTOR_SEND(client, answer);
     }
     MSG_FREE(request);
+}
+
+/* Answers that are being gathered and answers that wait to be sent share the clients' credit for octets;
+ * small ones are not worth counting. False: there is none left. */
+static bool charge(struct apply_actor *a, struct pending_read *pending)
+{
+    uint64_t bytes = kv_read_bytes(pending->read);
+    if (a->answer_bytes == NULL || bytes < pending->charged + APPLY_CHARGE_BYTES) {
+        return true;
+    }
+    if (!credits_take(a->answer_bytes, bytes - pending->charged)) {
+        return false;
+    }
+    pending->charged = bytes;
+    return true;
+}
+
+/* Work on a read for one slice. True: finished and answered. */
+static bool read_work(struct apply_actor *a, struct pending_read *pending)
+{
+    if (pending->read == NULL) {
+        pending->read = kv_read_start(a->kv, &pending->request->query);
+    }
+    bool done = false;
+    enum err error = kv_read_step(a->kv, pending->read, APPLY_READ_ROWS_MAX, &done);
+    if (error != OK) {
+        fail(error, "read");
+    }
+    if (!charge(a, pending)) {
+        struct result *partial = kv_read_finish(&pending->read);
+        result_free(&partial);
+        give_back(a, pending->charged);
+        refuse_read(a, pending->request);
+        return true;
+    }
+    if (!done) {
+        return false;
+    }
+    struct result *result = kv_read_finish(&pending->read);
+    reply(a, pending->request->request_id, &result, pending->charged);
+    MSG_FREE(pending->request);
+    return true;
+}
+
+static void read_begin(struct apply_actor *a, struct read_request *request)
+{
+    struct pending_read pending = {.request = request};
+    if (a->active.count < APPLY_READS_ACTIVE_MAX && read_work(a, &pending)) {
+        return;
+    }
+    reads_push(&a->active, pending);
 }
 
 static void take_read(struct apply_actor *a, struct read_request *request, uint64_t now_us)
@@ -187,8 +226,9 @@ static void wake_reads(struct apply_actor *a, uint64_t now_us)
     }
 }
 
-static void read_drop(struct pending_read *pending)
+static void read_drop(struct apply_actor *a, struct pending_read *pending)
 {
+    give_back(a, pending->charged);
     if (pending->read != NULL) {
         struct result *result = kv_read_finish(&pending->read);
         result_free(&result);
@@ -206,7 +246,7 @@ static void work_active_reads(struct apply_actor *a, uint64_t now_us)
         struct pending_read *pending = &queue->items[queue->first + i];
         bool worked_on = i < APPLY_READS_ACTIVE_MAX;
         if (pending->request->deadline_us < now_us) {
-            read_drop(pending);
+            read_drop(a, pending);
         } else if (!worked_on || !read_work(a, pending)) {
             queue->items[queue->first + left++] = *pending;
         }
@@ -268,7 +308,7 @@ static void apply_waiting(struct apply_actor *a, uint64_t now_us)
                 fail(error, "apply");
             }
             if (ours) {
-                reply(a, e->request_id, &result);
+                reply(a, e->request_id, &result, 0);
             }
         }
         send_barriers(a, block);
@@ -301,6 +341,7 @@ static void started(void *self, uint64_t now_us)
     UNUSED(now_us);
     a->raft = a->links->raft;
     a->flush = a->links->flush;
+    a->answer_bytes = a->links->answer_bytes;
     a->client_count = a->links->client_count;
     for (size_t i = 0; i < a->client_count; i++) {
         a->clients[i] = a->links->clients[i];
@@ -408,10 +449,10 @@ static void stop(void *self, uint64_t now_us)
     actor_stopped(actor_self());
 }
 
-static void drop_reads(struct pending_reads *queue)
+static void drop_reads(struct apply_actor *a, struct pending_reads *queue)
 {
     for (size_t i = 0; i < queue->count; i++) {
-        read_drop(&queue->items[queue->first + i]);
+        read_drop(a, &queue->items[queue->first + i]);
     }
     mem_free(queue->items);
 }
@@ -419,8 +460,8 @@ static void drop_reads(struct pending_reads *queue)
 static void destroy(void *self)
 {
     struct apply_actor *a = self;
-    drop_reads(&a->waiting);
-    drop_reads(&a->active);
+    drop_reads(a, &a->waiting);
+    drop_reads(a, &a->active);
     for (size_t i = 0; i < a->block_count; i++) {
         MSG_FREE(a->blocks[a->block_first + i]);
     }

@@ -622,6 +622,10 @@ static void on_request(void *context, struct http2_stream *s)
         refuse_now(c, s, content_type, rpc_error_of(a->stopping ? ERR_STOPPED : ERR_UNIMPLEMENTED));
         return;
     }
+    if (s->has_leader && a->state.leader_id == 0) {
+        refuse_now(c, s, content_type, rpc_error_of(ERR_NO_LEADER));
+        return;
+    }
     struct client_call *call = call_admit(a, c);
     if (call == NULL) {
         refuse_now(c, s, content_type, rpc_error_of(ERR_OVERLOAD));

@@ -76,4 +76,7 @@ void release_client_reply(struct msg *m)
 {
     struct client_reply *reply = (struct client_reply *)m;
     result_free(&reply->result);
+    if (reply->credits != NULL) {
+        credits_give(reply->credits, reply->charged);
+    }
 }

@@ -23,6 +23,8 @@ struct node_actors {
     struct actor *timer, *raft, *log, *apply, *flush;
     struct actor *listener;   /* NULL in the simulator */
     struct actor *supervisor; /* NULL in the simulator */
+    struct credits
+        *answer_bytes; /* what answers to reads may hold; NULL in the simulator: no bound */
     size_t client_count;
     struct actor *clients[CLIENTS_MAX];
     size_t peer_count; /* all listed members but this node, in the config's order */

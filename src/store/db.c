@@ -4,6 +4,7 @@
 
 #include "actor.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -48,8 +49,16 @@ static bool is_write_error(int rc)
     }
 }
 
+/* A full quota comes as a failed write, but nothing is wrong with the disk. */
+static bool is_quota(struct db *db, int rc)
+{
+    return rc == SQLITE_IOERR_WRITE && db->handle != NULL &&
+           sqlite3_system_errno(db->handle) == EDQUOT;
+}
+
 enum err db_error(struct db *db, int rc, const char *what)
 {
+    rc = is_quota(db, rc) ? SQLITE_FULL : rc;
     enum err error = error_of(rc);
     ASSERT((rc & 0xff) != SQLITE_MISUSE);
     ASSERT((rc & 0xff) != SQLITE_NOMEM);

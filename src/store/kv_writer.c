@@ -338,7 +338,7 @@ enum err kv_writer_write(struct kv_writer *w, const struct kv_batch *batch)
 enum err kv_writer_maintain(struct kv_writer *w, bool idle)
 {
     enum err error = db_maintain(&w->db, idle);
-    return error == OK && idle ? db_check_names(&w->db) : error;
+    return error == OK ? db_check_names(&w->db) : error;
 }
 
 void kv_writer_figures(struct kv_writer *w, struct db_figures *out)

@@ -133,6 +133,48 @@ static void waits_for_its_index_or_its_time(void)
     tear_down(&f);
 }
 
+/* Answers are charged to the credit for octets until they are sent; without credit a read is refused. */
+static void large_answers_need_credit(void)
+{
+    struct fixture f;
+    set_up(&f);
+    struct credits *credits = credits_create(120 * 1000);
+    f.actors.answer_bytes = credits;
+    hand_started(f.apply, SECOND_US); /* copies the links again */
+    apply_puts(&f, 1, 12000);         /* 108 kB of keys */
+    hand_round(f.apply, SECOND_US);
+
+    ask(&f, 1, 0, 100 * SECOND_US);
+    ask(&f, 2, 0, 100 * SECOND_US);
+    ask(&f, 3, 0, 100 * SECOND_US);
+    for (uint64_t i = 0; i < 60; i++) {
+        hand_round(f.apply, 2 * SECOND_US + i);
+    }
+    size_t sent = 0;
+    size_t refused = 0;
+    struct msg *m = NULL;
+    while ((m = hand_find(f.actors.clients[0], CLIENT_REPLY)) != NULL) {
+        const struct client_reply *answer = (struct client_reply *)m;
+        sent += answer->error == OK;
+        refused += answer->error == ERR_OVERLOAD;
+        if (answer->error == OK) {
+            CU_ASSERT_EQUAL(answer->result->kv_count, 12000);
+            CU_ASSERT_TRUE(answer->charged >= 65536);
+            CU_ASSERT_TRUE(credits_left(credits) <= 120 * 1000 - answer->charged);
+        }
+        msg_free_base(&m);
+    }
+    CU_ASSERT_EQUAL(sent, 1);
+    CU_ASSERT_EQUAL(refused, 2);
+    CU_ASSERT_EQUAL(credits_left(credits), 120 * 1000);
+
+    ask(&f, 4, 0, 100 * SECOND_US); /* begun, and dropped with the actor */
+    hand_round(f.apply, 3 * SECOND_US);
+    tear_down(&f);
+    CU_ASSERT_EQUAL(credits_left(credits), 120 * 1000);
+    credits_destroy(credits);
+}
+
 /* Large reads, each of several slices: those too late are dropped, begun or not; the others finish. */
 static void late_reads_are_not_worked_on(void)
 {
@@ -155,5 +197,5 @@ static void late_reads_are_not_worked_on(void)
     tear_down(&f);
 }
 
-SUITE("node: apply actor", TEST(waits_for_its_index_or_its_time),
+SUITE("node: apply actor", TEST(waits_for_its_index_or_its_time), TEST(large_answers_need_credit),
       TEST(late_reads_are_not_worked_on))
