@@ -462,7 +462,8 @@ static void other_formats_refused(void)
     test_folder_remove(folder);
 }
 
-/* kv.db is a link for people; a file of theirs in its place is left alone, an old link is replaced. */
+/* Trap 58: no database is ever renamed over another; each generation has a name of its own. kv.db is a
+ * link for people; a file of theirs in its place is left alone, an old link is replaced. */
 static void link_for_people(void)
 {
     char folder[TEST_PATH_MAX];
