@@ -38,6 +38,13 @@ $(SIM): $(SIM_O) $(SIM_CORE_O)
 
 $(OUT)/tests/sim/sim.o: CPPFLAGS_ALL += -DSIM_COMMIT='"$(SIM_COMMIT)"'
 
+# A failure must name the commit it belongs to, so sim.c is compiled anew when that has changed.
+.PHONY: sim-commit
+$(OUT)/tests/sim/commit: sim-commit
+	@mkdir -p $(@D)
+	@echo '$(SIM_COMMIT)' | cmp -s - $@ || echo '$(SIM_COMMIT)' >$@
+$(OUT)/tests/sim/sim.o: $(OUT)/tests/sim/commit
+
 SEEDS  ?=
 SEED   ?=
 LENGTH ?= 60
