@@ -240,7 +240,8 @@ static void clean_evict(struct overlay *o, const struct overlay_node *keep)
         }
         struct overlay_node *node = o->clean[o->clean_hand];
         ASSERT(node != NULL);
-        if (node->referenced || node == keep) {
+        bool spared = keep != NULL && node == keep;
+        if (node->referenced || spared) {
             node->referenced = false;
             o->clean_hand++;
             continue;
