@@ -37,6 +37,9 @@ PROTO_H   := $(PROTO_C:.c=.h)
 
 room_objects = $(patsubst src/%.c,$(OUT)/src/%.o,$(wildcard src/$(1)/*.c))
 
+# The programs that scripts under tests/ run.
+export HOLDFAST_BIN ?= $(abspath $(OUT))
+
 # V=1 shows the commands
 Q := $(if $(V),,@)
 say = @printf '  %-4s %s\n' $(1) $(2)
