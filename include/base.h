@@ -131,6 +131,20 @@ void mem_free(void *pointer);
         }                                                                                          \
     } while (0)
 
+/*
+ * Make room for one more at the end of a queue that lies in items[first .. first + count - 1] and is
+ * taken from in front. It moves to the front only when more than half of the room is free there, so
+ * that a push costs O(1) on average.
+ */
+#define QUEUE_RESERVE(items, first, count, capacity)                                               \
+    do {                                                                                           \
+        if ((first) > (capacity) / 2 && (first) + (count) == (capacity)) {                         \
+            memmove((items), (items) + (first), (count) * sizeof(*(items)));                       \
+            (first) = 0;                                                                           \
+        }                                                                                          \
+        ARRAY_RESERVE((items), (capacity), (first) + (count) + 1);                                 \
+    } while (0)
+
 /* ---- bytes ----------------------------------------------------------------------------------- */
 
 /* Owned octets. data may be NULL when size is 0. */

@@ -23,6 +23,7 @@
 #include "node.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #define APPLY_READ_ROWS_MAX    500 /* rows of one read handled in one go */
 #define APPLY_READS_ACTIVE_MAX 64  /* sliced reads worked on side by side; the rest queue */
@@ -113,13 +114,7 @@ static void reply(struct apply_actor *a, uint64_t request_id, struct result **re
 
 static void reads_push(struct pending_reads *queue, struct pending_read read)
 {
-    if (queue->first > 0 && queue->first + queue->count == queue->capacity) {
-        for (size_t i = 0; i < queue->count; i++) {
-            queue->items[i] = queue->items[queue->first + i];
-        }
-        queue->first = 0;
-    }
-    ARRAY_RESERVE(queue->items, queue->capacity, queue->first + queue->count + 1);
+    QUEUE_RESERVE(queue->items, queue->first, queue->count, queue->capacity);
     queue->items[queue->first + queue->count++] = read;
 }
 
@@ -129,11 +124,7 @@ static void refuse_read(struct apply_actor *a, struct read_request *request)
 {
     struct actor *client = client_of(a, request->request_id);
     if (client != NULL) {
-        struct client_reply *answer =
-            MSG_NEW(struct client_reply, CLIENT_REPLY, release_client_reply);
-        answer->request_id = request->request_id;
-        answer->error = ERR_OVERLOAD;
-        ACTOR_SEND(client, answer);
+        client_refuse(client, request->request_id, ERR_OVERLOAD);
     }
     MSG_FREE(request);
 }
@@ -323,13 +314,7 @@ static void apply_waiting(struct apply_actor *a, uint64_t now_us)
 static void take_block(struct apply_actor *a, struct apply_entries *block)
 {
     ASSERT(block->entries != NULL && block->entries->count > 0);
-    if (a->block_first > 0 && a->block_first + a->block_count == a->block_capacity) {
-        for (size_t i = 0; i < a->block_count; i++) {
-            a->blocks[i] = a->blocks[a->block_first + i];
-        }
-        a->block_first = 0;
-    }
-    ARRAY_RESERVE(a->blocks, a->block_capacity, a->block_first + a->block_count + 1);
+    QUEUE_RESERVE(a->blocks, a->block_first, a->block_count, a->block_capacity);
     a->blocks[a->block_first + a->block_count++] = block;
 }
 
@@ -386,8 +371,6 @@ static void handle(void *self, struct msg *m, uint64_t now_us)
         }
         apply_waiting(a, now_us);
         wake_reads(a, now_us);
-        break;
-    case APPLY_TICK:
         break;
     }
     msg_free_base(&m);

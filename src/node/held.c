@@ -15,12 +15,7 @@ bool held_push(struct held *h, struct raft_propose **propose, uint64_t bytes_max
     if (h->bytes > 0 && h->bytes + size > bytes_max) {
         return false;
     }
-    /* Move to the front only when half of the room is free, so that a push costs O(1) on average. */
-    if (h->first > h->capacity / 2 && h->first + h->count == h->capacity) {
-        memmove(h->items, h->items + h->first, h->count * sizeof(h->items[0]));
-        h->first = 0;
-    }
-    ARRAY_RESERVE(h->items, h->capacity, h->first + h->count + 1);
+    QUEUE_RESERVE(h->items, h->first, h->count, h->capacity);
     h->items[h->first + h->count++] = *propose;
     h->bytes += size;
     *propose = NULL;
