@@ -166,7 +166,7 @@ struct raft_index {
 
 /* ---- to log ------------------------------------------------------------------------------------- */
 
-enum log_kind { LOG_PERSIST = 200, LOG_READ, LOG_TRIM, LOG_CLUSTER_ID, LOG_TICK, LOG_PROBE };
+enum log_kind { LOG_PERSIST = 200, LOG_READ, LOG_TRIM, LOG_CLUSTER_ID, LOG_PROBE };
 
 /* raft -> log: one transaction with whatever else waits; answered by RAFT_DURABLE after the commit. */
 struct log_persist {
@@ -199,7 +199,7 @@ struct log_cluster_id {
 
 /* ---- to peer ------------------------------------------------------------------------------------ */
 
-enum peer_kind { PEER_SEND = 300, PEER_SOCKET, PEER_IDENTITY, PEER_TICK };
+enum peer_kind { PEER_SEND = 300, PEER_SOCKET, PEER_IDENTITY };
 
 /* raft -> peer: put it on the wire; dropped if there is no connection. */
 struct peer_send {
@@ -228,12 +228,12 @@ struct peer_identity {
 
 /* ---- to listener -------------------------------------------------------------------------------- */
 
-enum listener_kind { LISTENER_IDENTITY = 350, LISTENER_TICK };
+enum listener_kind { LISTENER_IDENTITY = 350 };
 /* LISTENER_IDENTITY carries struct peer_identity. */
 
 /* ---- to apply ----------------------------------------------------------------------------------- */
 
-enum apply_kind { APPLY_ENTRIES = 400, APPLY_READ, APPLY_STATUS, APPLY_FLUSHED, APPLY_TICK };
+enum apply_kind { APPLY_ENTRIES = 400, APPLY_READ, APPLY_STATUS, APPLY_FLUSHED };
 
 /*
  * raft -> apply: committed and durable entries, in order. `barrier_count` > 0: the block holds the
@@ -259,7 +259,7 @@ struct apply_flushed {
 
 /* ---- to flush ----------------------------------------------------------------------------------- */
 
-enum flush_kind { FLUSH_BATCH = 500, FLUSH_TICK };
+enum flush_kind { FLUSH_BATCH = 500 };
 
 /* apply -> flush: write it in one transaction; answered by APPLY_FLUSHED and RAFT_KV_DURABLE. */
 struct flush_batch {
@@ -276,7 +276,6 @@ enum client_kind {
     CLIENT_STATUS,
     CLIENT_BARRIER,
     CLIENT_STATE,
-    CLIENT_TICK,
 };
 
 /* listener -> client: an accepted connection, moved. */
@@ -294,6 +293,9 @@ struct client_reply {
     struct credits *credits; /* what the result holds is charged here and given back on release; */
     uint64_t charged;        /* NULL, 0: nothing is */
 };
+
+/* Answer a request with an error and nothing else. error: not OK. */
+void client_refuse(struct actor *client, uint64_t request_id, enum err error);
 
 /* CLIENT_STATUS carries struct node_status. */
 

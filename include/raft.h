@@ -187,7 +187,7 @@ struct raft_read_answer {
  * pointed to belongs to the effects until the caller takes it (sets the pointer NULL).
  */
 struct raft_effects {
-    bool has_persist; /* at most one per step, only from FLUSH and BOOTSTRAP */
+    bool has_persist; /* at most one per step, only from FLUSH */
     struct raft_persist persist;
 
     struct raft_message *sends; /* in order */

@@ -223,9 +223,7 @@ static void build(struct daemon *d)
 {
     d->boot_id = draw_random();
     node_hello(&d->config, &d->stores, d->boot_id, &d->hello);
-    if (d->stores.recovered.configuration_index <= d->stores.meta.applied_index) {
-        d->configuration = d->stores.recovered.configuration;
-    }
+    d->configuration = *node_configuration(&d->stores);
     d->connections = credits_create(d->config.client_connections_max);
     d->requests = credits_create(d->config.client_requests_in_flight_max);
     d->bytes = credits_create(d->config.client_bytes_in_flight_max);

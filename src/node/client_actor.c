@@ -132,8 +132,6 @@ static void handle(void *self, struct msg *m, uint64_t now_us)
     case CLIENT_STATE:
         take_state(a, (struct client_state *)m);
         break;
-    case CLIENT_TICK:
-        break; /* our time comes from the runner's deadline */
     }
     msg_free_base(&m);
 }

@@ -55,8 +55,6 @@ static void handle(void *self, struct msg *m, uint64_t now_us)
         ARRAY_RESERVE(a->waiting, a->waiting_capacity, a->waiting_count + 1);
         a->waiting[a->waiting_count++] = (struct flush_batch *)m;
         return;
-    case FLUSH_TICK:
-        break;
     }
     msg_free_base(&m);
 }

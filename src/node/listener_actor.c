@@ -415,8 +415,6 @@ static void listener_handle(void *self, struct msg *m, uint64_t now_us)
         msg_free_base(&m);
         return;
     }
-    case LISTENER_TICK: /* the listener arms no timer; its deadline is enough */
-        break;
     }
     assert_failed("ASSERT", "a kind of message the listener knows", __FILE__, __LINE__);
 }

@@ -29,7 +29,7 @@
 struct log_actor {
     struct log_db *db;
     const struct node_actors *links;
-    struct actor *raft;
+    struct actor *raft, *supervisor;
 
     struct log_persist **persists; /* waiting for the next commit, in order */
     size_t persist_count, persist_capacity;
@@ -61,6 +61,7 @@ static void started(void *self, uint64_t now_us)
     struct log_actor *a = self;
     UNUSED(now_us);
     a->raft = a->links->raft;
+    a->supervisor = a->links->supervisor;
 }
 
 static void handle(void *self, struct msg *m, uint64_t now_us)
@@ -89,10 +90,8 @@ static void handle(void *self, struct msg *m, uint64_t now_us)
         break;
     case LOG_PROBE:
         m->kind = SUPERVISOR_PROBED;
-        actor_send_base(a->links->supervisor, &m);
+        actor_send_base(a->supervisor, &m);
         return;
-    case LOG_TICK:
-        break;
     }
     msg_free_base(&m);
 }
@@ -130,7 +129,7 @@ static bool commit_waiting(struct log_actor *a, uint64_t now_us)
     for (size_t i = 0; i < a->persist_count; i++) {
         const struct log_persist *persist = a->persists[i];
         log_db_observe(a->db, persist->group, persist->leader_id, persist->commit_index);
-        error = log_db_persist(a->db, a->persists[i]->group, &a->persists[i]->persist);
+        error = log_db_persist(a->db, persist->group, &persist->persist);
         if (error != OK) {
             fail(error, "append");
         }

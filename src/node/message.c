@@ -80,3 +80,12 @@ void release_client_reply(struct msg *m)
         credits_give(reply->credits, reply->charged);
     }
 }
+
+void client_refuse(struct actor *client, uint64_t request_id, enum err error)
+{
+    ASSERT(error != OK);
+    struct client_reply *answer = MSG_NEW(struct client_reply, CLIENT_REPLY, release_client_reply);
+    answer->request_id = request_id;
+    answer->error = error;
+    ACTOR_SEND(client, answer);
+}

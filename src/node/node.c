@@ -149,6 +149,13 @@ void node_hello(const struct config *config, const struct node_stores *stores, u
     out->empty = stores->identity.cluster_id == 0 && stores->recovered.last_log_index == 0;
 }
 
+const struct configuration *node_configuration(const struct node_stores *stores)
+{
+    static const struct configuration none;
+    const struct log_recovered *found = &stores->recovered;
+    return found->configuration_index <= stores->meta.applied_index ? &found->configuration : &none;
+}
+
 void node_create_core(const struct config *config, struct node_stores *stores, uint64_t seed,
                       uint64_t boot_id, struct node_actors *actors)
 {
@@ -162,11 +169,7 @@ void node_create_core(const struct config *config, struct node_stores *stores, u
     const struct log_recovered *found = &stores->recovered;
     struct raft_actor_settings settings = {.config = *config, .actors = actors};
     node_hello(config, stores, boot_id, &settings.hello);
-    /* A configuration entry in the tail is the core's to find, since it may still be truncated. */
-    bool configuration_settled = found->configuration_index <= stores->meta.applied_index;
-    if (configuration_settled) {
-        settings.configuration = found->configuration;
-    }
+    settings.configuration = *node_configuration(stores);
     settings.term_runs =
         found->term_run_count > 0
             ? mem_dup(found->term_runs, found->term_run_count * sizeof(found->term_runs[0]))
@@ -182,7 +185,7 @@ void node_create_core(const struct config *config, struct node_stores *stores, u
         .tail = stores->tail,
         .last_log_index = found->last_log_index,
         .applied_index = stores->meta.applied_index,
-        .configuration_index = configuration_settled ? found->configuration_index : 0,
+        .configuration_index = settings.configuration.count > 0 ? found->configuration_index : 0,
         .may_not_vote = found->may_not_vote,
         .last_persist_sequence = found->persist_sequence,
         .election_timeout_ms = config->raft.election_timeout_ms,

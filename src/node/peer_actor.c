@@ -124,8 +124,6 @@ static void peer_handle(void *self, struct msg *m, uint64_t now_us)
         peer_outbound_identity(p, now_us);
         peer_inbound_identity(p);
         return;
-    case PEER_TICK: /* the peer arms no timer; its deadline is enough */
-        break;
     }
     assert_failed("ASSERT", "a kind of message the peer knows", __FILE__, __LINE__);
 }

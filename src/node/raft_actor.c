@@ -95,10 +95,7 @@ static void refuse(struct raft_actor *a, uint64_t request_id, enum err error)
     if (request_id == 0 || client >= a->to.client_count) {
         return;
     }
-    struct client_reply *answer = MSG_NEW(struct client_reply, CLIENT_REPLY, release_client_reply);
-    answer->request_id = request_id;
-    answer->error = error;
-    ACTOR_SEND(a->to.clients[client], answer);
+    client_refuse(a->to.clients[client], request_id, error);
 }
 
 /* Every client actor and the supervisor hear of role, leader, term and members. */

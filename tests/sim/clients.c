@@ -217,8 +217,6 @@ static void client_handle(void *self, struct msg *m, uint64_t now_us)
         break;
     case CLIENT_SOCKET:
     case CLIENT_STATE:
-    case CLIENT_TICK:
-        break;
     }
     msg_free_base(&m);
 }
