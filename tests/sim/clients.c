@@ -217,6 +217,7 @@ static void client_handle(void *self, struct msg *m, uint64_t now_us)
         break;
     case CLIENT_SOCKET:
     case CLIENT_STATE:
+        break;
     }
     msg_free_base(&m);
 }
