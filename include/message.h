@@ -162,6 +162,7 @@ struct raft_index {
     struct msg base;
     uint32_t group;
     uint64_t index;
+    uint64_t cluster_time_us; /* APPLIED: the greatest stamp applied so far; 0: none */
 };
 
 /* ---- to log ------------------------------------------------------------------------------------- */

@@ -54,10 +54,10 @@ enum raft_message_type {
  *   request_(pre_)vote    last_log_index, last_log_term, flag_transfer
  *   (pre_)vote_reply      granted
  *   append_entries        prev_log_index, prev_log_term, leader_commit, entries (may be NULL),
- *                         read_round (0: none), trim_index
+ *                         read_round (0: none), trim_index, sent_us, cluster_time_us
  *   append_reply          granted = log matched at prev; match_index (durable and matching);
  *                         on refusal: conflict_index, conflict_term (fast back-up, Raft §5.3 end);
- *                         read_round echoed; flag_no_vote
+ *                         read_round and sent_us echoed; flag_no_vote
  *   read_index            read_id; the leader answers with the same id
  *   read_index_reply      read_id, read_index, granted (false: ask again, leader not ready or gone)
  *   forward               entries: commands to append, indexes and terms meaningless
@@ -77,6 +77,8 @@ struct raft_message {
     uint64_t read_id, read_index;
     uint64_t trim_index;       /* every member holds the log up to here durably in its KV table */
     uint64_t kv_durable_index; /* append_reply: how far the sender's KV table is durable */
+    uint64_t sent_us;          /* the leader's own clock: means nothing to anybody else */
+    uint64_t cluster_time_us;  /* how far the leader is in cluster time (cluster_time.c) */
     bool granted;
     bool flag_transfer; /* vote asked by the leader's own wish: overrides stickiness (trap 6) */
     enum err refusal;   /* forward_refused: ERR_NOT_LEADER or ERR_OVERLOAD */
@@ -103,7 +105,8 @@ struct raft_boot {
     size_t term_run_count;
     struct entries *tail; /* the log after applied_index; NULL if none */
     uint64_t last_log_index;
-    uint64_t applied_index; /* of the KV table as it is durable on disk: committed for sure */
+    uint64_t applied_index;   /* of the KV table as it is durable on disk: committed for sure */
+    uint64_t cluster_time_us; /* the greatest stamp among the applied entries; 0: none has any */
     const struct configuration *configuration; /* as of the newest CONFIG entry at or below ... */
     uint64_t configuration_index;   /* ... this index, and no later than applied_index or trim */
     bool may_not_vote;              /* damaged node (design.md §4, trap 22) */
@@ -156,7 +159,11 @@ struct raft_event {
             uint64_t batch;
         } read;
         uint64_t sequence; /* DURABLE */
-        uint64_t index;    /* APPLIED, KV_DURABLE */
+        struct {
+            uint64_t index; /* APPLIED, KV_DURABLE */
+            /* APPLIED: the greatest stamp among what was ever applied here; 0: none has any. */
+            uint64_t cluster_time_us;
+        };
         struct {
             uint64_t from_index;
             struct entries *entries; /* moved in; NULL: no longer on disk */
@@ -231,6 +238,8 @@ struct raft_status {
     enum raft_role role;
     uint64_t commit_index, last_applied, last_log_index, durable_index, first_log_index;
     uint64_t configuration_index;
+    /* Cluster time as this node knows it; never falls. A leader stamps what it proposes with it. */
+    uint64_t cluster_time_us;
     bool may_not_vote;
     bool term_committed; /* leader: an entry of its term is committed */
     size_t read_batches_waiting;

@@ -739,6 +739,7 @@ static void handle(void *self, struct msg *m, uint64_t now_us)
     case RAFT_KV_DURABLE:
         event.type = m->kind == RAFT_APPLIED ? RAFT_EVENT_APPLIED : RAFT_EVENT_KV_DURABLE;
         event.index = ((const struct raft_index *)m)->index;
+        event.cluster_time_us = ((const struct raft_index *)m)->cluster_time_us;
         step(a, &event);
         break;
     case RAFT_PROBE:

@@ -25,6 +25,7 @@ void follower_forget_leader(struct raft *r)
     r->matched_index = 0;
     r->reply_due = false;
     r->reply_round = 0;
+    r->reply_sent_us = 0;
     r->acked_match_index = 0;
     r->acked_round = 0;
     r->last_reply_us = 0;
@@ -55,6 +56,7 @@ static void refuse(struct raft *r, const struct raft_message *m, uint64_t confli
         .conflict_index = conflict_index,
         .conflict_term = conflict_term,
         .read_round = m->read_round,
+        .sent_us = m->sent_us,
         .kv_durable_index = r->kv_durable_index,
         .flag_no_vote = r->may_not_vote,
     };
@@ -65,7 +67,8 @@ static void refuse(struct raft *r, const struct raft_message *m, uint64_t confli
 /* What no leader of ours sends. Configurations are decoded here, before anything is changed. */
 static bool is_well_formed(const struct raft_message *m)
 {
-    if (m->prev_log_term > m->term || m->leader_commit > UINT64_MAX - 1) {
+    if (m->prev_log_term > m->term || m->leader_commit > UINT64_MAX - 1 ||
+        m->cluster_time_us > CLUSTER_TIME_MAX_US) {
         return false;
     }
     if (m->entries == NULL) {
@@ -155,6 +158,7 @@ void follower_on_append(struct raft *r, const struct raft_message *m)
         return;
     }
     election_leader_heard(r, m->from);
+    cluster_time_learn(r, m->cluster_time_us);
     if (!prev_matches(r, m)) {
         refuse_conflict(r, m);
         return;
@@ -184,6 +188,7 @@ void follower_on_append(struct raft *r, const struct raft_message *m)
         r->reply_due = true;
     }
     r->reply_round = raft_max(r->reply_round, m->read_round);
+    r->reply_sent_us = raft_max(r->reply_sent_us, m->sent_us);
 }
 
 /* Durable and equal to the leader's. While too much that is committed waits for the state machine, no
@@ -212,6 +217,7 @@ void follower_flush(struct raft *r, struct raft_effects *out)
         .granted = true,
         .match_index = match,
         .read_round = r->reply_round,
+        .sent_us = r->reply_sent_us,
         .kv_durable_index = r->kv_durable_index,
         .flag_no_vote = r->may_not_vote,
     };

@@ -62,6 +62,7 @@ static void check_role(const struct raft *r)
         break;
     }
     ASSERT((r->role == RAFT_LEADER) == (r->progress != NULL));
+    ASSERT(r->role != RAFT_LEADER || r->time_confirmed_us <= r->now_us);
     /* What the term's leader said is kept through a pre-vote, which ends nothing, but not beyond. */
     ASSERT(r->matched_index == 0 || r->role == RAFT_FOLLOWER || r->role == RAFT_PRE_CANDIDATE);
     ASSERT(r->matched_index <= r->log.last_index || r->matched_index <= r->log.trimmed_index);
@@ -87,6 +88,8 @@ static void check_progress(const struct raft *r)
         ASSERT(bytes == p->inflight_bytes);
         ASSERT(p->sent_round <= r->read_round);
         ASSERT(p->acked_round <= p->sent_round);
+        ASSERT(p->acked_sent_us <= p->sent_us);
+        ASSERT(p->sent_us <= r->now_us);
     }
 }
 
@@ -127,6 +130,7 @@ static void check_change(const struct raft *r)
     ASSERT(r->log.persist_sequence >= was->persist_sequence);
     ASSERT(r->log.durable_sequence >= was->durable_sequence);
     ASSERT(r->log.trimmed_index >= was->trimmed_index);
+    ASSERT(r->cluster_time_us >= was->cluster_time_us);
     if (r->current_term == was->current_term) {
         ASSERT(was->voted_for == 0 || r->voted_for == was->voted_for);
         /* One leader per term, as far as this node has heard (§5.2). */
@@ -159,5 +163,6 @@ void raft_check(struct raft *r)
         .persist_sequence = r->log.persist_sequence,
         .durable_sequence = r->log.durable_sequence,
         .trimmed_index = r->log.trimmed_index,
+        .cluster_time_us = r->cluster_time_us,
     };
 }

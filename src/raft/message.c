@@ -40,6 +40,8 @@ static const struct {
     {offsetof(struct raft_message, prev_log_term), TYPE(RAFT_APPEND_ENTRIES)},
     {offsetof(struct raft_message, leader_commit), TYPE(RAFT_APPEND_ENTRIES)},
     {offsetof(struct raft_message, trim_index), TYPE(RAFT_APPEND_ENTRIES)},
+    {offsetof(struct raft_message, cluster_time_us), TYPE(RAFT_APPEND_ENTRIES)},
+    {offsetof(struct raft_message, sent_us), TYPE(RAFT_APPEND_ENTRIES) | TYPE(RAFT_APPEND_REPLY)},
     {offsetof(struct raft_message, read_round),
      TYPE(RAFT_APPEND_ENTRIES) | TYPE(RAFT_APPEND_REPLY)},
     {offsetof(struct raft_message, match_index), TYPE(RAFT_APPEND_REPLY)},

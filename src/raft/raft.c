@@ -185,6 +185,7 @@ static void flush(struct raft *r, struct raft_effects *out)
     election_flush(r);
     if (r->role == RAFT_LEADER) {
         replication_advance_commit(r);
+        cluster_time_flush(r);
     }
     heal_flush(r);
     read_index_flush(r, out);
@@ -303,6 +304,7 @@ static uint64_t next_deadline(const struct raft *r)
     uint64_t at = read_index_deadline_us(r);
     if (r->role == RAFT_LEADER) {
         at = raft_min(at, replication_deadline_us(r));
+        at = raft_min(at, cluster_time_deadline_us(r));
     } else if (election_may_campaign(r)) {
         at = raft_min(at, r->election_deadline_us);
     }
@@ -337,6 +339,7 @@ void raft_step(struct raft *r, struct raft_event *event, struct raft_effects *ou
         break;
     case RAFT_EVENT_APPLIED:
         applied(r, event->index);
+        cluster_time_learn(r, event->cluster_time_us);
         break;
     case RAFT_EVENT_KV_DURABLE:
         r->kv_durable_index = raft_max(r->kv_durable_index, event->index);
@@ -411,6 +414,7 @@ struct raft *raft_create(const struct raft_boot *boot)
     r->boot_applied_index = boot->applied_index;
     r->kv_durable_index = boot->applied_index;
     r->heal_index = UINT64_MAX;
+    r->cluster_time_us = boot->cluster_time_us;
 
     membership_init(r, boot);
     membership_commit(r);
@@ -447,6 +451,7 @@ void raft_status(const struct raft *r, struct raft_status *out)
         .durable_index = r->log.durable_index,
         .first_log_index = r->log.trimmed_index + 1,
         .configuration_index = membership_current_index(r),
+        .cluster_time_us = r->cluster_time_us,
         .may_not_vote = r->may_not_vote,
         .term_committed = r->role == RAFT_LEADER && r->commit_index >= r->term_first_index,
         .read_batches_waiting = r->read_count + (r->open_read_count > 0 ? 1 : 0),

@@ -46,6 +46,9 @@
 #define LOG_TRIM_STEP_ENTRIES    5
 #endif
 
+#define CLUSTER_TIME_MAX_US                                                                        \
+    (UINT64_MAX / 2) /* no cluster lives that long; beyond it time could wrap */
+
 _Static_assert(READ_REQUESTS_MAX > READ_ROUNDS_MAX, "own batches always find a place");
 
 /* ---- raft_log.c: terms of the whole log, entries of its end, what of it is on disk -------------- */
@@ -169,6 +172,8 @@ struct progress {
     uint64_t sent_commit; /* the commit index it can know of from what was sent */
     uint64_t sent_round;
     uint64_t acked_round;
+    uint64_t sent_us; /* our clock at the last append, and at the last one it has answered */
+    uint64_t acked_sent_us;
     uint64_t kv_durable_index;
     struct entries *disk_entries; /* read from disk for it, to be sent at the next flush */
     bool wants_disk;
@@ -201,6 +206,7 @@ struct raft_checked {
     uint64_t current_term, voted_for, leader;
     uint64_t commit_index, last_applied, last_index;
     uint64_t persist_sequence, durable_sequence, trimmed_index;
+    uint64_t cluster_time_us;
 };
 
 /* What state_changed compares with. */
@@ -253,7 +259,8 @@ struct raft {
     /* follower.c: the conversation with the leader of the current term */
     uint64_t matched_index; /* own log equals the leader's up to here */
     bool reply_due;
-    uint64_t reply_round; /* greatest read round heard */
+    uint64_t reply_round;   /* greatest read round heard */
+    uint64_t reply_sent_us; /* greatest stamp of the leader's clock heard */
     uint64_t acked_match_index, acked_round, last_reply_us;
 
     /* replication.c */
@@ -265,6 +272,10 @@ struct raft {
     uint64_t log_read_peer;    /* for whom a disk read is outstanding; 0: none */
     uint64_t log_read_from;
     size_t log_read_turn;
+
+    /* cluster_time.c */
+    uint64_t cluster_time_us;
+    uint64_t time_confirmed_us; /* leader: last moment a quorum has confirmed; 0: none yet */
 
     /* read_index.c */
     uint64_t open_batch; /* number of the batch that takes reads now */
@@ -340,6 +351,15 @@ void replication_advance_commit(struct raft *r);
 void replication_flush(struct raft *r, struct raft_effects *out);
 uint64_t replication_deadline_us(const struct raft *r);
 struct progress *replication_find(const struct raft *r, uint64_t id);
+
+/* ---- cluster_time.c ------------------------------------------------------------------------------------ */
+
+/* Somebody was that far: an append, an applied entry. */
+void cluster_time_learn(struct raft *r, uint64_t cluster_time_us);
+void cluster_time_start(struct raft *r); /* just became leader */
+/* FLUSH of a leader: count what a quorum has confirmed. */
+void cluster_time_flush(struct raft *r);
+uint64_t cluster_time_deadline_us(const struct raft *r);
 
 /* ---- read_index.c -------------------------------------------------------------------------------------- */
 

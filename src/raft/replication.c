@@ -94,6 +94,7 @@ void replication_start(struct raft *r)
     raft_log_append(&r->log, &no_op);
     r->term_first_index = no_op.index;
     r->commit_stale = true;
+    cluster_time_start(r);
 }
 
 void replication_stop(struct raft *r)
@@ -257,6 +258,9 @@ void replication_on_reply(struct raft *r, const struct raft_message *m)
     if (!m->flag_no_vote && m->read_round <= p->sent_round) {
         p->acked_round = raft_max(p->acked_round, m->read_round);
     }
+    if (!m->flag_no_vote && m->sent_us <= p->sent_us) {
+        p->acked_sent_us = raft_max(p->acked_sent_us, m->sent_us);
+    }
     if (m->flag_no_vote && m->match_index < p->match_index) {
         replication_member_damaged(r, p->id);
     }
@@ -339,6 +343,8 @@ static void send_append(struct raft *r, struct progress *p, struct entries *entr
         .leader_commit = r->commit_index,
         .read_round = r->read_round,
         .trim_index = r->leader_trim_index,
+        .sent_us = r->now_us,
+        .cluster_time_us = r->cluster_time_us,
         .entries = entries,
     };
     if (p->state == PROGRESS_PROBE) {
@@ -359,6 +365,7 @@ static void send_append(struct raft *r, struct progress *p, struct entries *entr
     }
     p->sent_commit = raft_min(r->commit_index, last);
     p->sent_round = r->read_round;
+    p->sent_us = r->now_us;
     p->heartbeat_due_us = r->now_us + r->heartbeat_us;
     raft_effects_send(r, out, &m);
 }

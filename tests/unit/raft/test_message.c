@@ -50,6 +50,8 @@ static struct raft_message full(enum raft_message_type type)
         m.leader_commit = 15;
         m.read_round = 16;
         m.trim_index = 17;
+        m.sent_us = 26;
+        m.cluster_time_us = 27;
         m.entries = two_entries();
         break;
     case RAFT_APPEND_REPLY:
@@ -59,6 +61,7 @@ static struct raft_message full(enum raft_message_type type)
         m.conflict_term = 20;
         m.read_round = 21;
         m.kv_durable_index = 22;
+        m.sent_us = 28;
         break;
     case RAFT_READ_INDEX:
         m.read_id = 23;
@@ -114,6 +117,8 @@ static void every_field_of_every_type_travels(void)
         CU_ASSERT_EQUAL(got.read_index, sent.read_index);
         CU_ASSERT_EQUAL(got.trim_index, sent.trim_index);
         CU_ASSERT_EQUAL(got.kv_durable_index, sent.kv_durable_index);
+        CU_ASSERT_EQUAL(got.sent_us, sent.sent_us);
+        CU_ASSERT_EQUAL(got.cluster_time_us, sent.cluster_time_us);
         CU_ASSERT_EQUAL(got.granted, sent.granted);
         CU_ASSERT_EQUAL(got.flag_transfer, sent.flag_transfer);
         CU_ASSERT_EQUAL(got.flag_no_vote, sent.flag_no_vote);

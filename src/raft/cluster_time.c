@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * cluster_time.c: the clock that leases run by (design: "Leases run in cluster time"). In: the times of events,
+ * acknowledgements of appends, stamps of the leader and of applied entries. Out: cluster_time_us, which
+ * append_entries carry and with which proposals are stamped.
+ *
+ * It is no clock of the day and no node's clock: it counts how long the cluster had a leader that a quorum
+ * followed. A leader stamps each append with its own clock (sent_us) and followers send the stamp back. The
+ * greatest stamp that a quorum has sent back is a moment at which nobody else can have led; cluster time moves
+ * by the distance from the last such moment to this one. A follower keeps the greatest time it has heard, and as
+ * a leader goes on from there. So a time without a leader lengthens every lease by that time and no more.
+ *
+ * Only one node's clock is in each difference: a stamp comes back to whom it came from, in the term it was
+ * sent in, and a leader that starts anew leads in another term (trap 53).
+ *
+ * A leader that was stopped for a while (SIGSTOP, a moved VM) finds its followers again if they have not
+ * elected another; what it slept through is counted as one election timeout at most, so that nobody's lease
+ * ends because of it before its holder could speak.
+ *
+ * Invariants
+ *  1. cluster_time_us never falls.
+ *  2. It moves by a node's own clock only while this node leads, and no further than a quorum has confirmed.
+ */
+#include "raft_internal.h"
+
+void cluster_time_learn(struct raft *r, uint64_t cluster_time_us)
+{
+    r->cluster_time_us = raft_max(r->cluster_time_us, cluster_time_us);
+}
+
+void cluster_time_start(struct raft *r)
+{
+    r->time_confirmed_us = 0;
+}
+
+static uint64_t confirmed_of(void *context, uint64_t id)
+{
+    const struct raft *r = context;
+    if (id == r->id) {
+        return r->now_us;
+    }
+    const struct progress *p = replication_find(r, id);
+    return p == NULL ? 0 : p->acked_sent_us;
+}
+
+void cluster_time_flush(struct raft *r)
+{
+    ASSERT(r->role == RAFT_LEADER);
+    uint64_t confirmed = configuration_quorum_value(membership_current(r), confirmed_of, r);
+    if (confirmed <= r->time_confirmed_us) {
+        return;
+    }
+    /* The first moment of a leadership only says where to count from. */
+    if (r->time_confirmed_us != 0) {
+        uint64_t passed = confirmed - r->time_confirmed_us;
+        r->cluster_time_us += raft_min(passed, r->election_timeout_us);
+    }
+    r->time_confirmed_us = confirmed;
+}
+
+/* Who is alone sends no heartbeats whose ticks would move its time on. */
+uint64_t cluster_time_deadline_us(const struct raft *r)
+{
+    return r->progress_count > 0 ? UINT64_MAX : r->time_confirmed_us + r->heartbeat_us;
+}

@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * test_cluster_time.c: the time that leases run by moves only while a leader holds a quorum, goes on from one leader to
+ * the next, does not jump and never falls (trap 53). Design: "Leases run in cluster time".
+ */
+#include "cluster.h"
+#include "raft/raft_internal.h"
+#include "suite.h"
+
+#define SECOND_US UINT64_C(1000000)
+
+static uint64_t time_of(struct cluster *c, uint64_t id)
+{
+    return cluster_status(c, id).cluster_time_us;
+}
+
+static struct cluster *with_leader(size_t count)
+{
+    struct cluster *c = cluster_create(count, 5);
+    cluster_start_all(c);
+    cluster_elect(c, 1);
+    return c;
+}
+
+/* While all is well the leader's time follows its clock by a heartbeat, and everybody's follows the leader's. */
+static void it_runs_with_a_quorum_and_followers_hear_it(void)
+{
+    struct cluster *c = with_leader(3);
+    uint64_t before = time_of(c, 1);
+    cluster_run(c, 10 * SECOND_US);
+    uint64_t passed = time_of(c, 1) - before;
+    CU_ASSERT_TRUE(passed <= 10 * SECOND_US);
+    CU_ASSERT_TRUE(passed >= 10 * SECOND_US - 2 * CLUSTER_HEARTBEAT_US);
+    CU_ASSERT_TRUE(time_of(c, 1) - time_of(c, 2) <= 2 * CLUSTER_HEARTBEAT_US);
+    CU_ASSERT_TRUE(time_of(c, 1) - time_of(c, 3) <= 2 * CLUSTER_HEARTBEAT_US);
+    /* One follower is a quorum with the leader. */
+    cluster_crash(c, 3, 0);
+    before = time_of(c, 1);
+    cluster_run(c, 10 * SECOND_US);
+    CU_ASSERT_TRUE(time_of(c, 1) - before >= 10 * SECOND_US - 2 * CLUSTER_HEARTBEAT_US);
+    cluster_destroy(&c);
+}
+
+static void a_single_node_keeps_time_without_anybody_speaking(void)
+{
+    struct cluster *c = cluster_create(1, 5);
+    cluster_start_all(c);
+    cluster_settle(c);
+    cluster_run(c, 10 * SECOND_US);
+    uint64_t time_us = time_of(c, 1);
+    CU_ASSERT_TRUE(time_us <= 10 * SECOND_US);
+    CU_ASSERT_TRUE(time_us >= 10 * SECOND_US - 2 * CLUSTER_HEARTBEAT_US);
+    cluster_destroy(&c);
+}
+
+/* Trap 53: a leader cut off with a minority stands still at once, not only when it gives up its office. */
+static void it_stands_still_at_a_leader_without_a_quorum(void)
+{
+    struct cluster *c = with_leader(5);
+    cluster_run(c, SECOND_US);
+    for (uint64_t other = 3; other <= 5; other++) {
+        cluster_cut(c, 1, other, true);
+        cluster_cut(c, other, 1, true);
+    }
+    uint64_t before = time_of(c, 1);
+    cluster_run(c, CLUSTER_ELECTION_US / 2);
+    CU_ASSERT_EQUAL(cluster_status(c, 1).role, RAFT_LEADER);
+    CU_ASSERT_EQUAL(time_of(c, 1), before);
+    cluster_destroy(&c);
+}
+
+/* What comes back late speaks of the moment it was sent, not of the moment it came. */
+static void an_acknowledgement_counts_from_when_the_append_was_sent(void)
+{
+    struct cluster *c = with_leader(3);
+    cluster_run(c, SECOND_US);
+    c->network_held = true;
+    uint64_t sent = c->now_us + CLUSTER_HEARTBEAT_US;
+    c->now_us = sent;
+    cluster_tick(c, 1);
+    uint64_t confirmed = cluster_node(c, 1)->raft->time_confirmed_us;
+    uint64_t before = time_of(c, 1);
+    cluster_lose(c, 1, 3, 0);
+    c->now_us += CLUSTER_HEARTBEAT_US / 2;
+    CU_ASSERT_TRUE(cluster_deliver(c, 1, 2, RAFT_APPEND_ENTRIES));
+    CU_ASSERT_TRUE(cluster_deliver(c, 2, 1, RAFT_APPEND_REPLY));
+    CU_ASSERT_EQUAL(time_of(c, 1), before + sent - confirmed);
+    /* Again, later: it says nothing new. */
+    c->now_us += CLUSTER_HEARTBEAT_US / 4;
+    struct raft_message again = {
+        .type = RAFT_APPEND_REPLY,
+        .from = 2,
+        .to = 1,
+        .term = cluster_status(c, 1).current_term,
+        .granted = true,
+        .match_index = 1,
+        .sent_us = sent,
+    };
+    cluster_receive(c, &again);
+    CU_ASSERT_EQUAL(time_of(c, 1), before + sent - confirmed);
+    /* A stamp that this leader never gave out counts for nothing. */
+    again.sent_us = c->now_us;
+    cluster_receive(c, &again);
+    CU_ASSERT_EQUAL(time_of(c, 1), before + sent - confirmed);
+    cluster_destroy(&c);
+}
+
+/* A damaged node may have promised itself to another leader and forgotten it (trap 22). */
+static void a_damaged_member_confirms_nothing(void)
+{
+    struct cluster *c = with_leader(3);
+    cluster_run(c, SECOND_US);
+    cluster_isolate(c, 3, true);
+    c->network_held = true;
+    c->now_us += CLUSTER_HEARTBEAT_US;
+    cluster_tick(c, 1);
+    uint64_t before = time_of(c, 1);
+    struct raft_message reply = {
+        .type = RAFT_APPEND_REPLY,
+        .from = 2,
+        .to = 1,
+        .term = cluster_status(c, 1).current_term,
+        .granted = true,
+        .match_index = 1,
+        .sent_us = c->now_us,
+        .flag_no_vote = true,
+    };
+    cluster_receive(c, &reply);
+    CU_ASSERT_EQUAL(time_of(c, 1), before);
+    reply.flag_no_vote = false;
+    cluster_receive(c, &reply);
+    CU_ASSERT_TRUE(time_of(c, 1) > before);
+    cluster_destroy(&c);
+}
+
+/* Trap 53: stopped for long and woken again among followers that have not elected another. */
+static void a_frozen_leader_does_not_jump(void)
+{
+    struct cluster *c = with_leader(3);
+    cluster_run(c, SECOND_US);
+    uint64_t before = time_of(c, 1);
+    c->now_us += 60 * SECOND_US; /* nobody gets a tick: all were stopped */
+    cluster_tick(c, 1);
+    cluster_settle(c);
+    CU_ASSERT_EQUAL(cluster_status(c, 1).role, RAFT_LEADER);
+    CU_ASSERT_TRUE(time_of(c, 1) > before);
+    CU_ASSERT_TRUE(time_of(c, 1) - before <= CLUSTER_ELECTION_US);
+    cluster_destroy(&c);
+
+    c = cluster_create(1, 5);
+    cluster_start_all(c);
+    cluster_settle(c);
+    before = time_of(c, 1);
+    c->now_us += 60 * SECOND_US;
+    cluster_tick(c, 1);
+    CU_ASSERT_TRUE(time_of(c, 1) - before <= CLUSTER_ELECTION_US);
+    cluster_destroy(&c);
+}
+
+/* The time without a leader lengthens leases by itself and no more. */
+static void a_new_leader_goes_on_from_the_greatest_it_has_seen(void)
+{
+    struct cluster *c = with_leader(3);
+    cluster_run(c, 5 * SECOND_US);
+    cluster_crash(c, 1, 0);
+    uint64_t seen = time_of(c, 2);
+    CU_ASSERT_TRUE(seen > 4 * SECOND_US);
+    cluster_time_out(c, 2);
+    cluster_settle(c);
+    CU_ASSERT_EQUAL_FATAL(cluster_status(c, 2).role, RAFT_LEADER);
+    CU_ASSERT_EQUAL(time_of(c, 2), seen);
+    uint64_t since = c->now_us;
+    cluster_run(c, 5 * SECOND_US);
+    CU_ASSERT_TRUE(time_of(c, 2) > seen + 4 * SECOND_US);
+    CU_ASSERT_TRUE(time_of(c, 2) <= seen + c->now_us - since);
+    cluster_destroy(&c);
+}
+
+/* After a restart only the stamps of what is applied are left; what is applied later is learned from as well. */
+static void stamps_of_applied_entries_are_learned(void)
+{
+    struct cluster *c = cluster_create(3, 5);
+    cluster_start_all(c);
+    struct raft_event applied = {
+        .type = RAFT_EVENT_APPLIED, .index = 0, .cluster_time_us = 7 * SECOND_US};
+    cluster_step(c, 1, &applied);
+    CU_ASSERT_EQUAL(time_of(c, 1), 7 * SECOND_US);
+    applied.cluster_time_us = 3 * SECOND_US;
+    cluster_step(c, 1, &applied);
+    CU_ASSERT_EQUAL(time_of(c, 1), 7 * SECOND_US);
+    cluster_elect(c, 1);
+    CU_ASSERT_TRUE(time_of(c, 1) >= 7 * SECOND_US);
+    CU_ASSERT_TRUE(time_of(c, 2) >= 7 * SECOND_US);
+
+    struct raft_boot boot = {
+        .id = 1,
+        .now_us = 1,
+        .election_timeout_ms = 1000,
+        .heartbeat_ms = 100,
+        .window_bytes = 1000,
+        .append_bytes_max = 1000,
+        .uncommitted_bytes_max = 1000,
+        .apply_bytes_max = 1000,
+        .cluster_time_us = 9 * SECOND_US,
+    };
+    struct raft *r = raft_create(&boot);
+    struct raft_status status;
+    raft_status(r, &status);
+    CU_ASSERT_EQUAL(status.cluster_time_us, 9 * SECOND_US);
+    raft_destroy(&r);
+    cluster_destroy(&c);
+}
+
+/* No message of a peer may bring the time to where it could wrap. */
+static void a_time_that_no_cluster_reaches_is_not_believed(void)
+{
+    struct cluster *c = with_leader(3);
+    uint64_t before = time_of(c, 2);
+    struct raft_message m = {
+        .type = RAFT_APPEND_ENTRIES,
+        .from = 1,
+        .to = 2,
+        .term = cluster_status(c, 1).current_term,
+        .prev_log_index = 1,
+        .prev_log_term = 1,
+        .cluster_time_us = UINT64_MAX,
+    };
+    cluster_receive(c, &m);
+    CU_ASSERT_EQUAL(time_of(c, 2), before);
+    cluster_destroy(&c);
+}
+
+SUITE("raft: cluster time", TEST(it_runs_with_a_quorum_and_followers_hear_it),
+      TEST(a_single_node_keeps_time_without_anybody_speaking),
+      TEST(it_stands_still_at_a_leader_without_a_quorum),
+      TEST(an_acknowledgement_counts_from_when_the_append_was_sent),
+      TEST(a_damaged_member_confirms_nothing), TEST(a_frozen_leader_does_not_jump),
+      TEST(a_new_leader_goes_on_from_the_greatest_it_has_seen),
+      TEST(stamps_of_applied_entries_are_learned),
+      TEST(a_time_that_no_cluster_reaches_is_not_believed))
