@@ -238,7 +238,7 @@ struct raft_status {
     enum raft_role role;
     uint64_t commit_index, last_applied, last_log_index, durable_index, first_log_index;
     uint64_t configuration_index;
-    /* Cluster time as this node knows it; never falls. A leader stamps what it proposes with it. */
+    /* Cluster time as this node knows it; never falls. Whether a lease is due is judged by it. */
     uint64_t cluster_time_us;
     bool may_not_vote;
     bool term_committed; /* leader: an entry of its term is committed */
@@ -247,6 +247,9 @@ struct raft_status {
 };
 
 void raft_status(const struct raft *r, struct raft_status *out);
+/* A leader's stamp for what it appends now: how far cluster time can be at most. Never below
+ * raft_status.cluster_time_us, and never faster than the clock that now_us comes from. */
+uint64_t raft_stamp_us(const struct raft *r, uint64_t now_us);
 /* The newest configuration in the log (in force from append on, Raft §6); borrowed until the next step. */
 const struct configuration *raft_configuration(const struct raft *r);
 /* A leader's view of a follower; false if unknown or not leading. */

@@ -17,9 +17,17 @@
  * elected another; what it slept through is counted as one election timeout at most, so that nobody's lease
  * ends because of it before its holder could speak.
  *
+ * What a leader has confirmed lags behind its clock by the way to the followers and back. A deadline is counted
+ * from a stamp, and if a lease were granted just before such a lag is made up for, it would end early by it. So
+ * proposals are stamped with how far cluster time can be at most at this moment: as if a quorum had confirmed
+ * just now. That clock never runs faster than the leader's own, therefore nothing that was stamped with it comes
+ * to its deadline early, whatever is confirmed afterwards and whoever leads then.
+ *
  * Invariants
  *  1. cluster_time_us never falls.
  *  2. It moves by a node's own clock only while this node leads, and no further than a quorum has confirmed.
+ *  3. Between two moments of one leadership neither it nor a later one differs from an earlier stamp by more than
+ *     the time that has passed.
  */
 #include "raft_internal.h"
 
@@ -31,6 +39,8 @@ void cluster_time_learn(struct raft *r, uint64_t cluster_time_us)
 void cluster_time_start(struct raft *r)
 {
     r->time_confirmed_us = 0;
+    r->time_since_us = r->now_us;
+    r->time_own_us = r->cluster_time_us;
 }
 
 static uint64_t confirmed_of(void *context, uint64_t id)
@@ -53,9 +63,19 @@ void cluster_time_flush(struct raft *r)
     /* The first moment of a leadership only says where to count from. */
     if (r->time_confirmed_us != 0) {
         uint64_t passed = confirmed - r->time_confirmed_us;
-        r->cluster_time_us += raft_min(passed, r->election_timeout_us);
+        r->time_own_us += raft_min(passed, r->election_timeout_us);
+        /* Not added to what was learned from stamps: they have this leader's own time in them. */
+        cluster_time_learn(r, r->time_own_us);
     }
     r->time_confirmed_us = confirmed;
+}
+
+uint64_t raft_stamp_us(const struct raft *r, uint64_t now_us)
+{
+    ASSERT(r->role == RAFT_LEADER);
+    uint64_t from = r->time_confirmed_us != 0 ? r->time_confirmed_us : r->time_since_us;
+    uint64_t ahead = now_us > from ? raft_min(now_us - from, r->election_timeout_us) : 0;
+    return raft_max(r->cluster_time_us, r->time_own_us + ahead);
 }
 
 /* Who is alone sends no heartbeats whose ticks would move its time on. */

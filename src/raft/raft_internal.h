@@ -276,6 +276,8 @@ struct raft {
     /* cluster_time.c */
     uint64_t cluster_time_us;
     uint64_t time_confirmed_us; /* leader: last moment a quorum has confirmed; 0: none yet */
+    uint64_t time_since_us;     /* leader: since when, by its own clock */
+    uint64_t time_own_us;       /* leader: cluster time by its own confirmations alone */
 
     /* read_index.c */
     uint64_t open_batch; /* number of the batch that takes reads now */

@@ -230,6 +230,91 @@ static void a_time_that_no_cluster_reaches_is_not_believed(void)
     cluster_destroy(&c);
 }
 
+/*
+ * What is stamped never comes to its deadline early: no time anywhere is further from an earlier stamp than the
+ * clock has moved since. Over links that come and go for shorter than an election, leaders that change, and
+ * stamps that are committed and learned from.
+ */
+static void nothing_stamped_ends_early(void)
+{
+    for (uint64_t seed = 1; seed <= 10; seed++) {
+        struct cluster *c = cluster_create(3, seed);
+        c->delay_us_max = 30000;
+        c->disk_us_max = 10000;
+        cluster_start_all(c);
+        uint64_t random = seed;
+        uint64_t least_behind_us = UINT64_MAX; /* least (clock - stamp) so far */
+        for (int i = 0; i < 1500; i++) {
+            cluster_run(c, 10000 + random_below(&random, 20000));
+            if (random_below(&random, 20) == 0) {
+                uint64_t node = 1 + random_below(&random, 3);
+                cluster_isolate(c, node, random_below(&random, 2) == 0);
+            }
+            for (uint64_t id = 1; id <= 3; id++) {
+                CU_ASSERT_TRUE_FATAL(least_behind_us == UINT64_MAX ||
+                                     time_of(c, id) <= c->now_us - least_behind_us);
+            }
+            for (uint64_t id = 1; id <= 3; id++) {
+                if (cluster_status(c, id).role != RAFT_LEADER) {
+                    continue;
+                }
+                uint64_t stamp = raft_stamp_us(cluster_node(c, id)->raft, c->now_us);
+                CU_ASSERT_TRUE(stamp >= time_of(c, id));
+                /* A leader that a quorum does not follow gets nothing committed; its stamps are nobody's. */
+                if (random_below(&random, 3) == 0 && stamp <= c->now_us - CLUSTER_START_US) {
+                    uint64_t others = 0;
+                    for (uint64_t other = 1; other <= 3; other++) {
+                        others += other != id && cluster_status(c, other).leader == id &&
+                                  !c->cut[other][id] && !c->cut[id][other];
+                    }
+                    if (others > 0) {
+                        struct raft_event applied = {.type = RAFT_EVENT_APPLIED,
+                                                     .index = cluster_node(c, id)->applied_index,
+                                                     .cluster_time_us = stamp};
+                        cluster_step(c, id, &applied);
+                        least_behind_us = c->now_us - stamp < least_behind_us ? c->now_us - stamp
+                                                                              : least_behind_us;
+                    }
+                }
+            }
+        }
+        CU_ASSERT_TRUE(least_behind_us != UINT64_MAX);
+        cluster_destroy(&c);
+    }
+}
+
+/* Granted while the followers are silent for a moment: what is confirmed when they speak again is not the lease's. */
+static void a_stamp_holds_what_is_not_confirmed_yet(void)
+{
+    struct cluster *c = with_leader(3);
+    cluster_run(c, SECOND_US);
+    cluster_isolate(c, 1, true);
+    cluster_run(c, CLUSTER_ELECTION_US * 6 / 10);
+    CU_ASSERT_EQUAL_FATAL(cluster_status(c, 1).role, RAFT_LEADER);
+    uint64_t before = time_of(c, 1);
+    uint64_t stamp = raft_stamp_us(cluster_node(c, 1)->raft, c->now_us);
+    CU_ASSERT_TRUE(stamp >= before + CLUSTER_ELECTION_US * 6 / 10);
+    uint64_t at = c->now_us;
+    cluster_isolate(c, 1, false);
+    cluster_run(c, 2 * CLUSTER_HEARTBEAT_US);
+    CU_ASSERT_TRUE(time_of(c, 1) > before + CLUSTER_ELECTION_US / 2);
+    CU_ASSERT_TRUE(time_of(c, 1) <= stamp + (c->now_us - at));
+    /* Nor is it counted twice once it comes back in an applied entry. */
+    stamp = raft_stamp_us(cluster_node(c, 1)->raft, c->now_us);
+    at = c->now_us;
+    struct raft_event applied = {.type = RAFT_EVENT_APPLIED,
+                                 .index = cluster_node(c, 1)->applied_index,
+                                 .cluster_time_us = stamp};
+    cluster_step(c, 1, &applied);
+    cluster_run(c, SECOND_US);
+    CU_ASSERT_TRUE(time_of(c, 1) <= stamp + (c->now_us - at));
+    /* Who was stopped for long is not ahead by all of that. */
+    c->now_us += 60 * SECOND_US;
+    CU_ASSERT_TRUE(raft_stamp_us(cluster_node(c, 1)->raft, c->now_us) <=
+                   stamp + SECOND_US + CLUSTER_ELECTION_US);
+    cluster_destroy(&c);
+}
+
 SUITE("raft: cluster time", TEST(it_runs_with_a_quorum_and_followers_hear_it),
       TEST(a_single_node_keeps_time_without_anybody_speaking),
       TEST(it_stands_still_at_a_leader_without_a_quorum),
@@ -237,4 +322,5 @@ SUITE("raft: cluster time", TEST(it_runs_with_a_quorum_and_followers_hear_it),
       TEST(a_damaged_member_confirms_nothing), TEST(a_frozen_leader_does_not_jump),
       TEST(a_new_leader_goes_on_from_the_greatest_it_has_seen),
       TEST(stamps_of_applied_entries_are_learned),
-      TEST(a_time_that_no_cluster_reaches_is_not_believed))
+      TEST(a_time_that_no_cluster_reaches_is_not_believed), TEST(nothing_stamped_ends_early),
+      TEST(a_stamp_holds_what_is_not_confirmed_yet))
