@@ -21,6 +21,7 @@
 #include "command.h"
 #include "entry.h"
 #include "store.h"
+#include "watch.h"
 
 struct kv;
 
@@ -78,7 +79,15 @@ bool kv_is_full(const struct kv *kv);
 /* Applies and reads share one snapshot of kv.db until this; call it whenever a batch of them is over. */
 void kv_release(struct kv *kv);
 
+/* Record changes for watchers from now on, or forget what was recorded and record no more. */
+void kv_events_want(struct kv *kv, bool wanted);
+/* Move out what was recorded since the last time. */
+void kv_events_take(struct kv *kv, struct event_block *out);
+
 int64_t kv_revision(const struct kv *kv);
+/* kv.db holds every change up to this revision; what is newer lies in memory. */
+int64_t kv_committed_revision(const struct kv *kv);
+int64_t kv_compact_revision(const struct kv *kv);
 uint64_t kv_applied_index(const struct kv *kv);
 uint64_t kv_applied_term(const struct kv *kv);
 /* Checksum over all live rows and history in key order at the current revision (state equality). */

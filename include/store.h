@@ -227,6 +227,16 @@ MUST_USE enum err kv_reader_scan_start(struct kv_reader *r, struct view start);
 /* ERR_NOT_FOUND at the end. */
 MUST_USE enum err kv_reader_scan_next(struct kv_reader *r, struct kv_current *out);
 void kv_reader_scan_end(struct kv_reader *r);
+/*
+ * Ascending scan of `history` from a change on; one at a time, kv_reader_history may be mixed into it.
+ * Rows are valid until the next step. Like every read it keeps the burst's snapshot.
+ */
+MUST_USE enum err kv_reader_history_start(struct kv_reader *r, uint64_t from_change);
+/* ERR_NOT_FOUND at the end. */
+MUST_USE enum err kv_reader_history_next(struct kv_reader *r, struct kv_history *out);
+void kv_reader_history_end(struct kv_reader *r);
+/* meta.compact_revision in this burst's snapshot: below it history may be gone from the file. */
+MUST_USE enum err kv_reader_compact_revision(struct kv_reader *r, int64_t *out);
 /* Size on disk: allocated and in use. */
 void kv_reader_sizes(struct kv_reader *r, uint64_t *file_bytes, uint64_t *used_bytes);
 

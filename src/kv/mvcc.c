@@ -33,6 +33,7 @@ struct kv *kv_create(struct kv_reader **reader, const struct kv_meta *meta,
     overlay_init(&kv->overlay, (size_t)limits->cache_bytes_max);
     kv->revision = meta->revision;
     kv->compact_revision = meta->compact_revision;
+    kv->committed_revision = meta->revision;
     kv->applied_index = meta->applied_index;
     kv->applied_term = meta->applied_term;
     kv->next_number = 1;
@@ -49,6 +50,7 @@ void kv_destroy(struct kv **kv)
     kv_batch_free(&freed->open);
     overlay_free(&freed->overlay);
     buffer_free(&freed->scan_key);
+    event_block_free(&freed->events);
     kv_reader_close(&freed->reader);
     mem_free(freed);
 }
@@ -99,6 +101,7 @@ static void change_write(struct kv *kv, struct newest *newest, const struct hist
     row->previous_change = link->previous_change;
     row->jump_change = link->jump_change;
     kv_batch_add_history(kv->open, row);
+    events_record(kv, row);
     if (newest->node == NULL) {
         bool known = newest->current.change != 0;
         newest->node = overlay_hold(&kv->overlay, row->key, known ? &newest->current : NULL);
@@ -378,6 +381,11 @@ out:
 int64_t kv_revision(const struct kv *kv)
 {
     return kv->revision;
+}
+
+int64_t kv_compact_revision(const struct kv *kv)
+{
+    return kv->compact_revision;
 }
 
 uint64_t kv_applied_index(const struct kv *kv)

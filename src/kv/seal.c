@@ -58,6 +58,7 @@ struct kv_batch *kv_seal(struct kv *kv)
     }
     overlay_seal(&kv->overlay);
     kv->sealed_number = batch->number;
+    kv->sealed_revision = batch->revision;
     kv->sealed_bytes = batch->history.capacity + batch->current.capacity;
 #ifdef HOLDFAST_CHECK_SLOW
     overlay_check(&kv->overlay);
@@ -73,9 +74,15 @@ void kv_flushed(struct kv *kv, uint64_t number)
     overlay_flushed(&kv->overlay);
     kv->sealed_number = 0;
     kv->sealed_bytes = 0;
+    kv->committed_revision = kv->sealed_revision;
 #ifdef HOLDFAST_CHECK_SLOW
     overlay_check(&kv->overlay);
 #endif
+}
+
+int64_t kv_committed_revision(const struct kv *kv)
+{
+    return kv->committed_revision;
 }
 
 void kv_release(struct kv *kv)

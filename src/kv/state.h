@@ -6,6 +6,7 @@
  *   range.c    sliced reads
  *   seal.c     batches: sealing, flushed, sizes
  *   hash.c     checksum of the logical state
+ *   events.c   changes recorded for watchers
  *   history.c  a key's chain of revisions, jump pointers
  *   merge.c    memory and disk as one ordered scan
  *
@@ -40,11 +41,19 @@ struct kv {
     uint64_t open_since_us; /* when its first entry was applied */
     uint64_t next_number;
     uint64_t sealed_number;
-    size_t sealed_bytes; /* of the sealed batch's encoding, which flush holds */
+    size_t sealed_bytes;        /* of the sealed batch's encoding, which flush holds */
+    int64_t sealed_revision;    /* revision as of the newest sealed batch */
+    int64_t committed_revision; /* kv.db holds every change up to here */
+
+    bool events_wanted;        /* someone on this node watches */
+    struct event_block events; /* since kv_events_take; empty unless wanted */
 
     struct buffer scan_key;      /* of merge.c: key of the disk row looked ahead at */
     uint64_t history_disk_reads; /* rows of history fetched from disk, for figures and tests */
 };
+
+/* Keep the change for watchers, if there are any. Before the row's octets go: they may be the overlay's. */
+void events_record(struct kv *kv, const struct kv_history *row);
 
 /* The keys a command or query speaks of, as etcd encodes them. */
 struct key_range {

@@ -20,8 +20,9 @@
 
 struct kv_reader {
     struct db db;
-    sqlite3_stmt *current, *history, *scan, *begin, *end;
+    sqlite3_stmt *current, *history, *scan, *changes, *compacted, *begin, *end;
     bool scanning;
+    bool scanning_changes;
     bool held;                              /* a read transaction is open */
     struct buffer current_row, history_row; /* copies of the octets last handed out */
 };
@@ -63,6 +64,16 @@ enum err kv_reader_open(const char *data_dir, uint32_t group, struct kv_reader *
                            "SELECT change, create_revision, version, lease, depth, deleted, key "
                            "FROM current WHERE key >= ?1 ORDER BY key",
                            &r->scan);
+    }
+    if (error == OK) {
+        error = db_prepare(&r->db,
+                           "SELECT key, create_revision, version, lease, deleted, previous_change, "
+                           "jump_change, value, change FROM history WHERE change >= ?1 "
+                           "ORDER BY change",
+                           &r->changes);
+    }
+    if (error == OK) {
+        error = db_prepare(&r->db, "SELECT compact_revision FROM meta", &r->compacted);
     }
     if (error == OK) {
         error = db_prepare(&r->db, "BEGIN", &r->begin);
@@ -116,6 +127,7 @@ static enum err hold(struct kv_reader *r)
 void kv_reader_release(struct kv_reader *r)
 {
     ASSERT(!r->scanning);
+    ASSERT(!r->scanning_changes);
     if (!r->held) {
         return;
     }
@@ -136,6 +148,17 @@ static void take_current(sqlite3_stmt *s, struct kv_current *out)
     out->lease = sqlite3_column_int64(s, 3);
     out->depth = db_column_u64(s, 4);
     out->deleted = sqlite3_column_int(s, 5) != 0;
+}
+
+/* The columns history's two statements share, but for octets and change. */
+static void take_history(sqlite3_stmt *s, struct kv_history *out)
+{
+    out->create_revision = sqlite3_column_int64(s, 1);
+    out->version = sqlite3_column_int64(s, 2);
+    out->lease = sqlite3_column_int64(s, 3);
+    out->deleted = sqlite3_column_int(s, 4) != 0;
+    out->previous_change = db_column_u64(s, 5);
+    out->jump_change = db_column_u64(s, 6);
 }
 
 enum err kv_reader_current(struct kv_reader *r, struct view key, struct kv_current *out)
@@ -183,12 +206,7 @@ enum err kv_reader_history(struct kv_reader *r, uint64_t change, struct kv_histo
         out->change = change;
         out->key = view_of(r->history_row.data, key.size);
         out->value = view_of(r->history_row.data + key.size, value.size);
-        out->create_revision = sqlite3_column_int64(s, 1);
-        out->version = sqlite3_column_int64(s, 2);
-        out->lease = sqlite3_column_int64(s, 3);
-        out->deleted = sqlite3_column_int(s, 4) != 0;
-        out->previous_change = db_column_u64(s, 5);
-        out->jump_change = db_column_u64(s, 6);
+        take_history(s, out);
     }
     db_done(s);
     return error;
@@ -229,6 +247,60 @@ void kv_reader_scan_end(struct kv_reader *r)
 {
     db_done(r->scan);
     r->scanning = false;
+}
+
+enum err kv_reader_history_start(struct kv_reader *r, uint64_t from_change)
+{
+    ASSERT(!r->scanning_changes);
+    enum err error = hold(r);
+    if (error == OK) {
+        db_bind_u64(r->changes, 1, from_change);
+        r->scanning_changes = true;
+    }
+    return error;
+}
+
+enum err kv_reader_history_next(struct kv_reader *r, struct kv_history *out)
+{
+    ASSERT(r->scanning_changes);
+    bool row = false;
+    sqlite3_stmt *s = r->changes;
+    enum err error = db_step(&r->db, s, &row);
+    if (error != OK) {
+        return error;
+    }
+    if (!row) {
+        return ERR_NOT_FOUND;
+    }
+    out->key = db_column_view(s, 0);
+    out->value = db_column_view(s, 7);
+    out->change = db_column_u64(s, 8);
+    take_history(s, out);
+    return OK;
+}
+
+void kv_reader_history_end(struct kv_reader *r)
+{
+    db_done(r->changes);
+    r->scanning_changes = false;
+}
+
+enum err kv_reader_compact_revision(struct kv_reader *r, int64_t *out)
+{
+    enum err error = hold(r);
+    if (error != OK) {
+        return error;
+    }
+    bool row = false;
+    error = db_step(&r->db, r->compacted, &row);
+    if (error == OK && !row) {
+        error = ERR_CORRUPT;
+    }
+    if (error == OK) {
+        *out = sqlite3_column_int64(r->compacted, 0);
+    }
+    db_done(r->compacted);
+    return error;
 }
 
 void kv_reader_sizes(struct kv_reader *r, uint64_t *file_bytes, uint64_t *used_bytes)
