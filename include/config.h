@@ -33,7 +33,8 @@ struct config {
 
     uint32_t client_threads;
     uint32_t client_connections_max;
-    uint32_t client_requests_in_flight_max; /* over all client threads */
+    uint32_t client_requests_in_flight_max; /* over all client threads, as all of these */
+    uint32_t client_streams_max;
     uint64_t client_bytes_in_flight_max;
     uint32_t request_bytes_max;  /* etcd's max-request-bytes: the encoded log entry */
     uint32_t request_timeout_ms; /* 0: 5 s + 2 * election_timeout_ms, as etcd */

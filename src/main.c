@@ -163,7 +163,7 @@ struct daemon {
     struct node_stores stores;
     struct node_actors actors;
     struct actor *logger;
-    struct credits *connections, *requests, *bytes;
+    struct credits *connections, *requests, *streams, *bytes;
     int client_fd, peer_fd;
     uint64_t boot_id;
     bool accept_damaged_log;
@@ -180,6 +180,7 @@ static void create_clients(struct daemon *d)
             .config = d->config,
             .connections = d->connections,
             .requests = d->requests,
+            .streams = d->streams,
             .bytes = d->bytes,
             .actors = &d->actors,
         };
@@ -226,6 +227,7 @@ static void build(struct daemon *d)
     d->configuration = *node_configuration(&d->stores);
     d->connections = credits_create(d->config.client_connections_max);
     d->requests = credits_create(d->config.client_requests_in_flight_max);
+    d->streams = credits_create(d->config.client_streams_max);
     d->bytes = credits_create(d->config.client_bytes_in_flight_max);
 
     d->actors.answer_bytes = d->bytes;
@@ -311,6 +313,7 @@ static void destroy(struct daemon *d)
     actor_destroy(a->timer);
     credits_destroy(d->connections);
     credits_destroy(d->requests);
+    credits_destroy(d->streams);
     credits_destroy(d->bytes);
 }
 

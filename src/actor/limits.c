@@ -44,6 +44,8 @@ void limits_compute(const struct config *c, const struct limits_fixed *fixed, st
     add(out, "client", "requests and answers under way",
         "credits: client.requests_in_flight_max, client.bytes_in_flight_max",
         c->client_requests_in_flight_max, c->client_bytes_in_flight_max);
+    add(out, "client", "calls that last; they count among the octets above",
+        "credits: client.streams_max", c->client_streams_max, 0);
     add(out, "client", "output for connections that do not read",
         "credits: client.connections_max; nothing is read from a blocked one", connections,
         connections * fixed->connection_output_bytes);

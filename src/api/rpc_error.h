@@ -24,6 +24,8 @@ extern const struct rpc_error rpc_error_unmarshal;
 extern const struct rpc_error rpc_error_no_message;
 /* ... or in the middle of one. */
 extern const struct rpc_error rpc_error_cut_message;
+/* client.streams_max is reached. */
+extern const struct rpc_error rpc_error_too_many_streams;
 /* grpc.health.v1 was asked for a service we do not have. */
 extern const struct rpc_error rpc_error_unknown_health_service;
 

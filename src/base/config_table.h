@@ -83,6 +83,9 @@
     X("client", "requests_in_flight_max", CONFIG_U32, struct config,                               \
       client_requests_in_flight_max, "requests", 1, 10000000, 65536,                               \
       "requests of all clients under way; beyond it they are refused as too many")                 \
+    X("client", "streams_max", CONFIG_U32, struct config, client_streams_max, "streams", 1,        \
+      10000000, 65536,                                                                             \
+      "calls that last (watches, keepalives, waiting locks) of all clients at a time")             \
     X("client", "bytes_in_flight_max", CONFIG_U64, struct config, client_bytes_in_flight_max,      \
       "bytes", 1 * MIB, 64 * GIB, 256 * MIB, "octets of all requests and answers under way")       \
     X("client", "request_bytes_max", CONFIG_U32, struct config, request_bytes_max, "bytes", 1024,  \

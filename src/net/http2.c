@@ -26,6 +26,7 @@ struct http2 {
     struct http2_stream *streams; /* open ones, newest first */
     size_t stream_count;
     struct http2_stream *reading; /* whose header block is being read */
+    struct http2_stream *drained; /* whose owners are to be told so */
     struct buffer *out;           /* of the http2_take under way */
     size_t connection_consumed;   /* body octets of this feed */
     uint64_t now_us;
@@ -99,7 +100,7 @@ static struct http2_stream *stream_create(struct http2 *h, int32_t id)
     s->method[0] = s->path[0] = s->content_type[0] = s->grpc_timeout[0] = s->grpc_encoding[0] = 0;
     s->path_size = s->header_bytes = s->queued_bytes = 0;
     s->first = s->last = NULL;
-    s->deferred = s->with_trailers = false;
+    s->deferred = s->with_trailers = s->drain_wanted = s->drain_listed = false;
     s->trailer_status = NULL;
     s->trailer_message = NULL;
     s->previous = NULL;
@@ -123,9 +124,23 @@ static void stream_drop_output(struct http2_stream *s)
     s->queued_bytes = 0;
 }
 
+static void forget_drained(struct http2_stream *s)
+{
+    struct http2_stream **at = &s->connection->drained;
+    while (*at != s) {
+        ASSERT(*at != NULL);
+        at = &(*at)->next_drained;
+    }
+    *at = s->next_drained;
+    s->drain_listed = false;
+}
+
 static void stream_destroy(struct http2_stream *s)
 {
     struct http2 *h = s->connection;
+    if (s->drain_listed) {
+        forget_drained(s);
+    }
     if (s->owner != NULL) {
         h->shared->callbacks->closed(h->context, s);
     }
@@ -391,6 +406,38 @@ static ssize_t read_body(nghttp2_session *session, int32_t stream_id, uint8_t *b
     return (ssize_t)now;
 }
 
+static void look_at_drain(struct http2_stream *s)
+{
+    if (s->drain_wanted && s->queued_bytes <= s->drain_mark && !s->drain_listed) {
+        s->drain_listed = true;
+        s->next_drained = s->connection->drained;
+        s->connection->drained = s;
+    }
+}
+
+void http2_want_drained(struct http2_stream *s, size_t mark)
+{
+    s->drain_wanted = true;
+    s->drain_mark = mark;
+    if (s->drain_listed && s->queued_bytes > mark) {
+        forget_drained(s);
+    }
+    look_at_drain(s);
+}
+
+/* Between two calls of nghttp2. At most once per stream, so that it ends whatever the owners do. */
+static void tell_drained(struct http2 *h)
+{
+    for (size_t left = h->stream_count; left > 0 && h->drained != NULL; left--) {
+        struct http2_stream *s = h->drained;
+        h->drained = s->next_drained;
+        s->drain_listed = s->drain_wanted = false;
+        if (s->owner != NULL) {
+            h->shared->callbacks->drained(h->context, s);
+        }
+    }
+}
+
 /* The frame's header is nghttp2's, its body goes from the stream's chunks straight to the output. */
 static int send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *frame_header,
                      size_t size, nghttp2_data_source *source, void *user)
@@ -428,6 +475,7 @@ static int send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8
         }
     }
     s->queued_bytes -= size;
+    look_at_drain(s);
     if (padding > 1) {
         memset(place, 0, padding - 1);
     }
@@ -543,6 +591,10 @@ bool http2_take(struct http2 *h, struct buffer *out, size_t limit)
             more = false;
         } else {
             buffer_append(out, data, (size_t)size);
+        }
+        if (h->drained != NULL) {
+            tell_drained(h);
+            more = !h->broken;
         }
     }
     h->out = NULL;

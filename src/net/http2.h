@@ -72,6 +72,9 @@ struct http2_stream {
     struct http2_chunk *first, *last; /* to be sent */
     size_t queued_bytes;
     bool deferred; /* nghttp2 waits to be told of more data */
+    bool drain_wanted, drain_listed;
+    size_t drain_mark;
+    struct http2_stream *next_drained;
     bool with_trailers;
     const char *trailer_status; /* static */
     char *trailer_message;      /* owned; NULL: none */
@@ -86,6 +89,8 @@ struct http2_callbacks {
     void (*data)(void *context, struct http2_stream *stream, struct view data);
     /* The client has half-closed (called also when the header ended the stream). */
     void (*ended)(void *context, struct http2_stream *stream);
+    /* Not more than the mark of http2_want_drained is queued. */
+    void (*drained)(void *context, struct http2_stream *stream);
     /* The stream is gone: answered completely, reset by either side, or the connection died. */
     void (*closed)(void *context, struct http2_stream *stream);
 };
@@ -146,6 +151,10 @@ void http2_write(struct http2_stream *s, struct http2_chunk **chunk);
  * grpc_message  copied; empty: left out
  */
 void http2_finish(struct http2_stream *s, const char *grpc_status, struct view grpc_message);
+
+/* Call `drained` once, as soon as not more than `mark` octets of the body wait in the stream; from inside
+ * http2_take, so the owner sees to it that one follows. A second call replaces the mark. */
+void http2_want_drained(struct http2_stream *s, size_t mark);
 
 /* The owner is done with `size` octets of what `data` gave: let the client send that many more. */
 void http2_consume(struct http2_stream *s, size_t size);

@@ -5,8 +5,8 @@
  *
  * In: CLIENT_SOCKET from the listener; CLIENT_REPLY and CLIENT_STATUS from apply and raft;
  * CLIENT_BARRIER from apply; CLIENT_STATE from raft; octets of clients. Out: RAFT_PROPOSE, RAFT_READ,
- * RAFT_STATUS, APPLY_READ; octets. Parts: client_connection.c (a socket and its engine),
- * client_calls.c (requests and answers), pending.c (who waits for which number), deadlines.c.
+ * RAFT_STATUS, APPLY_READ; octets. Parts: see client_actor.h; pending.c (who waits for which number),
+ * deadlines.c.
  *
  * What a client is told when no answer comes (trap 51): at its own deadline DEADLINE_EXCEEDED, at
  * ours "request timed out" - both leave open whether a write happened. After a barrier or a refused
@@ -19,6 +19,7 @@
  */
 #include "client_actor.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -36,64 +37,6 @@ static void started(void *self, uint64_t now_us)
 
 /* ---- messages -------------------------------------------------------------------------------------- */
 
-static bool is_write(const struct client_call *call)
-{
-    return call->call_kind == CALL_RPC &&
-           (call->kind == METHOD_PUT || call->kind == METHOD_DELETE_RANGE);
-}
-
-static void take_reply(struct client_actor *a, struct client_reply *reply)
-{
-    struct client_call *call = pending_take(&a->pending, reply->request_id);
-    if (call != NULL) {
-        call->request_id = 0;
-        if (reply->error == ERR_LEADER_CHANGED && is_write(call)) {
-            call_propose_again(a, call);
-        } else if (reply->error != OK || reply->result == NULL) {
-            call_fail(a, call, rpc_error_of(reply->error));
-        } else {
-            call_reply(a, call, reply->result);
-        }
-    }
-    MSG_FREE(reply);
-}
-
-static void take_status(struct client_actor *a, struct node_status *status)
-{
-    struct client_call *call = pending_take(&a->pending, status->request_id);
-    if (call != NULL) {
-        call->request_id = 0;
-        call_reply_status(a, call, status);
-    }
-    MSG_FREE(status);
-}
-
-/* Rare (a change of term), so the whole table is looked through. */
-static void take_barrier(struct client_actor *a, const struct client_barrier *barrier)
-{
-    struct client_call **lost = NULL;
-    size_t count = 0;
-    size_t capacity = 0;
-    for (size_t i = 0; i < a->pending.capacity; i++) {
-        const struct pending_slot *slot = &a->pending.slots[i];
-        if (slot->id != 0 && slot->id <= barrier->request_id && is_write(slot->call)) {
-            ARRAY_RESERVE(lost, capacity, count + 1);
-            lost[count++] = slot->call;
-        }
-    }
-    for (size_t i = 0; i < count; i++) {
-        call_propose_again(a, lost[i]);
-    }
-    mem_free(lost);
-}
-
-static void take_state(struct client_actor *a, const struct client_state *state)
-{
-    struct msg base = a->state.base;
-    a->state = *state;
-    a->state.base = base;
-}
-
 static void take_socket(struct client_actor *a, struct client_socket *socket, uint64_t now_us)
 {
     if (!a->stopping) {
@@ -108,7 +51,7 @@ static void take_socket(struct client_actor *a, struct client_socket *socket, ui
 static void connection_closed(void *owner, struct client_connection *c)
 {
     struct client_actor *a = owner;
-    call_forget_web(c);
+    web_connection_closed(c);
     credits_give(a->connections, 1);
 }
 
@@ -118,19 +61,19 @@ static void handle(void *self, struct msg *m, uint64_t now_us)
     a->now_us = now_us;
     switch ((enum client_kind)m->kind) {
     case CLIENT_REPLY:
-        take_reply(a, (struct client_reply *)m);
-        return;
+        calls_take_reply(a, (struct client_reply *)m);
+        break;
     case CLIENT_STATUS:
-        take_status(a, (struct node_status *)m);
-        return;
+        calls_take_status(a, (struct node_status *)m);
+        break;
     case CLIENT_SOCKET:
         take_socket(a, (struct client_socket *)m, now_us);
         return;
     case CLIENT_BARRIER:
-        take_barrier(a, (struct client_barrier *)m);
+        calls_take_barrier(a, (struct client_barrier *)m);
         break;
     case CLIENT_STATE:
-        take_state(a, (struct client_state *)m);
+        calls_take_state(a, (struct client_state *)m);
         break;
     }
     msg_free_base(&m);
@@ -146,9 +89,10 @@ static void ready(void *self, int fd, void *tag, uint32_t events, uint64_t now_u
 
 /* ---- time ------------------------------------------------------------------------------------------ */
 
-static void give_up_call(struct client_actor *a, struct client_call *call)
+static struct client_call *call_of_timer(struct deadline *d)
 {
-    call_fail(a, call, call->client_deadline ? rpc_error_deadline : rpc_error_of(ERR_TIMEOUT));
+    uint8_t *at = (void *)d;
+    return (void *)(at - offsetof(struct client_call, timer));
 }
 
 static void run_deadlines(struct client_actor *a)
@@ -156,25 +100,31 @@ static void run_deadlines(struct client_actor *a)
     struct deadline *d;
     while ((d = deadlines_first(&a->deadlines)) != NULL && d->at_us <= a->now_us) {
         deadlines_clear(&a->deadlines, d);
-        if (d->kind == DEADLINE_OF_CONNECTION) {
+        switch ((enum deadline_kind)d->kind) {
+        case DEADLINE_OF_CALL:
+            call_expired(a, (struct client_call *)(void *)d);
+            break;
+        case DEADLINE_OF_TIMER:
+            call_timer_expired(a, call_of_timer(d));
+            break;
+        case DEADLINE_OF_CONNECTION:
             connection_expired((struct client_connection *)(void *)d);
-        } else {
-            give_up_call(a, (struct client_call *)(void *)d);
+            break;
+        case DEADLINE_OF_LEADERLESS:
+            calls_leaderless(a);
+            break;
         }
     }
 }
 
 static void end_now(struct client_actor *a)
 {
-    for (size_t i = 0; i < a->pending.capacity; i++) {
-        while (a->pending.slots[i].id != 0) { /* taking one may move another here */
-            call_fail(a, a->pending.slots[i].call, rpc_error_of(ERR_STOPPED));
-        }
-    }
+    calls_end_now(a);
     connections_flush(&a->shared, a->now_us);
     while (a->shared.all != NULL) {
         connection_close(a->shared.all);
     }
+    calls_end_now(a); /* what was begun for clients that went just now */
 }
 
 static void expired(void *self, uint64_t now_us)
@@ -191,10 +141,10 @@ static void flush(void *self, uint64_t now_us)
     a->now_us = now_us;
     connections_flush(&a->shared, now_us);
     if (a->stopping) {
-        if (a->shared.count > 0 && now_us >= a->stop_at_us) {
+        if (now_us >= a->stop_at_us) {
             end_now(a);
         }
-        if (a->shared.count == 0) {
+        if (a->shared.count == 0 && a->internal_count == 0) {
             actor_stopped(a->actor);
             return;
         }
@@ -219,7 +169,7 @@ static void stop(void *self, uint64_t now_us)
     }
     a->stopping = true;
     a->stop_at_us = now_us + CLIENT_STOP_US;
-    calls_end_watchers(a);
+    calls_stop(a);
     for (struct client_connection *c = a->shared.all; c != NULL; c = c->next) {
         connection_drain(c);
     }
@@ -232,9 +182,10 @@ static void destroy(void *self)
     struct client_actor *a = self;
     /* after a stop nothing is left; after a crash in the simulator or a start that failed there may be */
     ASSERT(a->shared.count == 0);
+    calls_free(a);
     pending_free(&a->pending);
+    pending_free(&a->numbers);
     deadlines_free(&a->deadlines);
-    calls_free_pool(a);
     http2_shared_destroy(&a->shared.http2);
     buffer_free(&a->shared.scratch);
     mem_free(a->shared.input);
@@ -260,7 +211,9 @@ struct actor *client_actor_create(const struct client_actor_settings *settings)
     a->state = settings->state;
     a->connections = settings->connections;
     a->requests = settings->requests;
+    a->streams = settings->streams;
     a->bytes = settings->bytes;
+    a->leaderless = (struct deadline){.place = DEADLINE_NONE, .kind = DEADLINE_OF_LEADERLESS};
     a->links = settings->actors;
     /* etcd: 5 s and two election timeouts */
     uint64_t timeout_ms = settings->config.request_timeout_ms != 0

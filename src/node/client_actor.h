@@ -1,12 +1,35 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * client_actor.h: the parts of the client actor that its two files share: client_actor.c takes
- * messages and looks after time, client_calls.c takes requests in and gives answers out.
+ * client_actor.h: the parts of the client actor that its files share.
+ *
+ *   client_actor.c       messages in, time, start and stop
+ *   client_connection.c  a socket and its engine
+ *   client_transport.c   gRPC: from HTTP/2's callbacks to calls and back
+ *   client_web.c         plain HTTP: likewise
+ *   client_calls.c       life of a call: admission, deadlines, steps, answers
+ *   client_methods.c     which method is carried out by whom (struct call_ops)
+ *   client_kv.c ...      what each method does
+ *
+ * A *call* is one request of a client (or one of our own, "internal") from its header to its end. It has
+ * a transport, which knows how answers travel, and ops, which know what the method means. Ops are
+ * called with protobuf messages and with the answers to their *steps*: a proposal (call_propose), a
+ * read (call_query) or a question to the node (call_status), at most one at a time. So a method is a
+ * small state machine; its state hangs at call->state.
+ *
+ * Rules for ops
+ *  1. A call is answered at most once: call_finish or call_fail. After either the call may be gone:
+ *     return at once. The same holds after call_dispatch, and after call_room_or_fail gave NULL.
+ *  2. `closed` comes exactly once, when the call has been answered or its client is gone, whichever is
+ *     first; then free call->state. From inside it nothing may be sent, but an internal call may be made.
+ *  3. A step that is under way when the call ends is forgotten: its reply finds nobody. What it asked
+ *     for may still happen.
+ *  4. Nothing blocks, nothing reads a clock: a->now_us.
  */
 #ifndef HOLDFAST_CLIENT_ACTOR_H
 #define HOLDFAST_CLIENT_ACTOR_H
 
 #include "client_connection.h"
+#include "client_transport.h"
 #include "deadlines.h"
 #include "message.h"
 #include "node.h"
@@ -14,6 +37,7 @@
 
 #include "../api/method.h"
 #include "../api/rpc_error.h"
+#include "../api/rpc_kv.h"
 #include "../net/grpc.h"
 
 #define CALL_POOL_MAX          4096   /* free calls kept for reuse */
@@ -21,28 +45,84 @@
 #define GRPC_RECEIVE_OVERHEAD  524288 /* etcd's receive limit above max-request-bytes */
 #define ANSWER_BYTES_UNCHARGED 4096   /* answers up to this ride on the request's own credits */
 
-enum call_kind { CALL_RPC, CALL_WEB };
+struct client_call;
+struct client_watch;   /* CLIENT_WATCH, message.h */
+struct watch_response; /* one response in it */
+
+/*
+ * What a method does. Any but `message` may be NULL.
+ */
+struct call_ops {
+    /* The method's calls live long: they hold a credit of client.streams_max and not one of
+     * requests_in_flight_max, and have no deadline unless their client gave one. */
+    bool lasting;
+
+    /* A request message, borrowed for the call of this function. Unary and server-streaming methods get
+     * exactly one, client-streaming ones any number. */
+    void (*message)(struct client_actor *a, struct client_call *call, struct view message);
+    /* The client will send no more (client-streaming methods only). NULL: nothing happens. */
+    void (*half_closed)(struct client_actor *a, struct client_call *call);
+    /* Rule 2. */
+    void (*closed)(struct client_actor *a, struct client_call *call);
+
+    /* The step's answer, result->error is OK. The result is borrowed. */
+    void (*reply)(struct client_actor *a, struct client_call *call, const struct result *result);
+    /* The step failed: the error of raft or of the state machine. NULL: the call fails with it. A step
+     * of a lasting call that was not answered in the request timeout fails with ERR_TIMEOUT. */
+    void (*refused)(struct client_actor *a, struct client_call *call, enum err error);
+    /* The answer to call_status or call_members; borrowed. */
+    void (*status)(struct client_actor *a, struct client_call *call,
+                   const struct node_status *status);
+    /* A response for this call's stream number (call_stream_number); both borrowed. */
+    void (*watch)(struct client_actor *a, struct client_call *call, const struct client_watch *m,
+                  const struct watch_response *response);
+    /* call_want_drained's answer. */
+    void (*drained)(struct client_actor *a, struct client_call *call);
+    /* call_set_timer's time has come. */
+    void (*timer)(struct client_actor *a, struct client_call *call);
+    /* The node is about to stop: end a lasting call. NULL: call_fail with ERR_STOPPED. */
+    void (*stopping)(struct client_actor *a, struct client_call *call);
+};
 
 /*
  * One request under way. It lives from its header until its stream is closed (HTTP/1: until it is
- * answered or the connection is closed), and holds its credits as long.
+ * answered or the connection is closed; internal: until it is answered), and holds its credits as long.
  */
 struct client_call {
     struct deadline deadline; /* first */
-    struct client_connection *connection;
-    struct http2_stream *stream; /* NULL: HTTP/1 */
-    enum call_kind call_kind;
-    enum method_kind kind;
-    bool server_streams;
-    bool dispatched; /* the message was taken (unary) */
-    bool answered;
-    bool client_deadline; /* the deadline is the client's own, not request_timeout */
-    uint64_t request_id;  /* 0: nobody works on it */
+    struct deadline timer;
+    struct client_connection *connection; /* NULL: internal */
+    const struct call_transport *transport;
+    const struct call_ops *ops;
+    const struct method *method; /* NULL: not an RPC */
+    void *state;                 /* the ops' own */
+
+    bool lasting;
+    bool has_leader; /* ends when the cluster has had no leader for a while (metadata hasleader) */
+    bool dispatched; /* its one message was taken (not client-streaming) */
+    bool half_closed;
+    bool begun;
+    bool answered;      /* finished or failed */
+    bool closed_told;   /* ops->closed was called */
+    bool step_is_write; /* `command` is under way */
+    bool drain_wanted;
+    uint64_t drain_mark;
+    uint64_t client_until_us; /* the client's own deadline; UINT64_MAX: none */
+    uint64_t request_id;      /* of the step under way; 0: none */
+    uint64_t stream_number;   /* 0: none */
     uint64_t bytes_held;
-    struct view content_type; /* of the answer */
-    struct grpc_reader reader;
     struct bytes command; /* of a write until it is answered: it may have to be proposed again */
-    struct client_call *next, *previous; /* of the watchers of health */
+    struct client_call *next, *previous; /* of the lasting ones */
+    struct client_call **list;           /* the head of the list it is in; NULL: in none */
+
+    /* gRPC's own */
+    struct http2_stream *stream; /* also of plain HTTP on HTTP/2 */
+    struct view content_type;    /* of the answer */
+    struct grpc_reader reader;
+    struct http2_chunk *chunk; /* the room */
+    size_t unread;             /* octets taken for which the window is not opened yet */
+    /* another transport's own */
+    void *carrier;
 };
 
 struct client_actor {
@@ -50,7 +130,7 @@ struct client_actor {
     size_t index;
     struct config config;
     struct client_state state;
-    struct credits *connections, *requests, *bytes;
+    struct credits *connections, *requests, *streams, *bytes;
     const struct node_actors *links;
     struct actor *raft, *apply;
     uint64_t request_timeout_us;
@@ -59,35 +139,129 @@ struct client_actor {
     uint64_t now_us; /* of the handler running */
     uint64_t counter;
     uint64_t armed_us;
-    struct pending pending;
+    struct pending pending; /* steps under way */
+    struct pending numbers; /* stream numbers */
     struct deadlines deadlines;
     struct connection_shared shared;
     struct client_call *pool;
     size_t pool_count;
     size_t call_count;
-    struct client_call *watchers; /* streams of Health.Watch */
+    size_t internal_count;
+    struct client_call *lasting[2]; /* two lists, so that all can be visited while some end */
+    size_t lasting_current;         /* where new ones go */
+    struct deadline leaderless;     /* then lasting calls with has_leader end */
     bool stopping;
     uint64_t stop_at_us;
 };
 
-/* The engines' callbacks; the context of each is its connection. */
-extern const struct http2_callbacks client_http2_callbacks;
-extern const struct http1_callbacks client_http1_callbacks;
+/* ---- for ops: answers ------------------------------------------------------------------------------ */
 
-/* Send the call's command to raft under a new number. Only for a write that certainly was not carried
- * out under its old one. */
-void call_propose_again(struct client_actor *a, struct client_call *call);
+/* What every response's header says; revision 0: unset. */
+struct response_header call_header(const struct client_actor *a, int64_t revision);
 
-/* Answer with an error, once; the call leaves the table of pending ones. */
+/* The answer begins (a stream's client may wait for this header); harmless if it has begun. */
+void call_begin(struct client_actor *a, struct client_call *call);
+/* Send one protobuf message, copied. Begins the answer if that was not done. */
+void call_send(struct client_actor *a, struct client_call *call, struct view message);
+/* The same without a copy: write exactly `size` octets into the room, then call_push, with nothing of
+ * this call between. A long answer of a call that is not lasting is charged to the octets in flight
+ * where credits are left. */
+uint8_t *call_room(struct client_actor *a, struct client_call *call, size_t size);
+/* For an answer that may be refused, a read's: NULL if there are no credits, and the call has failed. */
+uint8_t *call_room_or_fail(struct client_actor *a, struct client_call *call, size_t size);
+void call_push(struct client_actor *a, struct client_call *call);
+/* The answer is complete. */
+void call_finish(struct client_actor *a, struct client_call *call);
+/* The answer is an error; error.text is borrowed for the call. */
 void call_fail(struct client_actor *a, struct client_call *call, struct rpc_error error);
-/* Answer with a result or a status; *result and status stay the caller's. */
-void call_reply(struct client_actor *a, struct client_call *call, const struct result *result);
-void call_reply_status(struct client_actor *a, struct client_call *call,
-                       const struct node_status *status);
-/* The node is about to stop: tell those who watch its health and end their streams. */
-void calls_end_watchers(struct client_actor *a);
-/* The connection is being closed: its HTTP/1 request, if any, is forgotten. */
-void call_forget_web(struct client_connection *c);
-void calls_free_pool(struct client_actor *a);
+void call_fail_with(struct client_actor *a, struct client_call *call, enum err error);
+
+/* Octets sent and not yet given to the socket. Messages of lasting calls are charged nowhere: whoever
+ * sends without being asked bounds himself by this. */
+uint64_t call_queued_bytes(const struct client_call *call);
+/* ops->drained is called once when not more than `mark` octets are queued, never from in here. */
+void call_want_drained(struct client_actor *a, struct client_call *call, uint64_t mark);
+
+/* ---- for ops: steps ---------------------------------------------------------------------------------- */
+
+/* Append a command to the log; answered by ops->reply or ops->refused. Encoded at once, views need not
+ * last. A write that was lost for certain in a change of leaders is proposed again. */
+void call_propose(struct client_actor *a, struct client_call *call, const struct command *command);
+/* Read from the store, linearizably or (query->serializable) as this node knows it. Copied. */
+void call_query(struct client_actor *a, struct client_call *call, const struct query *query);
+/* Ask raft and apply how they are; answered by ops->status. */
+void call_status(struct client_actor *a, struct client_call *call);
+/* The members as of now, confirmed by a quorum; answered by ops->status or ops->refused. */
+void call_members(struct client_actor *a, struct client_call *call);
+/* Forget the step under way, if any. */
+void call_forget_step(struct client_actor *a, struct client_call *call);
+/* Octets in flight beside what the call holds already; given back when it ends, or by call_give_bytes. */
+bool call_take_bytes(struct client_actor *a, struct client_call *call, uint64_t bytes);
+void call_give_bytes(struct client_actor *a, struct client_call *call, uint64_t bytes);
+
+/* ops->timer at at_us, replacing an earlier one; UINT64_MAX: never. */
+void call_set_timer(struct client_actor *a, struct client_call *call, uint64_t at_us);
+/* The call's number for watches (WATCH_CREATE): drawn at the first use, never repeated in this boot, of the
+ * form of a request's number (REQUEST_CLIENT_OF names this actor). */
+uint64_t call_stream_number(struct client_actor *a, struct client_call *call);
+/* NULL: the call has ended. */
+struct client_call *call_of_stream_number(struct client_actor *a, uint64_t number);
+
+/*
+ * An internal call: no client, no transport; ops->message is never called, call_finish and call_fail only end
+ * it, call_send is not allowed. It holds no credits, so its maker bounds how many there are. For work that must
+ * go on when its client is gone, and for work of the actor itself.
+ */
+struct client_call *call_create_internal(struct client_actor *a, const struct call_ops *ops);
+
+/* ---- for transports ------------------------------------------------------------------------------------ */
+
+/* Who carries a method out; NULL: not built yet. */
+const struct call_ops *ops_of_method(enum method_kind kind);
+
+struct call_request {
+    const struct call_transport *transport;
+    const struct call_ops *ops;
+    const struct method *method; /* NULL: not an RPC */
+    uint64_t timeout_us;         /* the client's own; UINT64_MAX: none */
+    bool has_leader;
+};
+
+/*
+ * Admit a request: stopping, no leader for one that insists, no credits. NULL: refused, *error says why
+ * (nothing was sent). Else the transport fills in its own fields.
+ */
+struct client_call *call_admit(struct client_actor *a, struct client_connection *c,
+                               const struct call_request *request, struct rpc_error *error);
+/* A request message of protobuf, borrowed for the call. Not after the call was answered. */
+void call_dispatch(struct client_actor *a, struct client_call *call, struct view message);
+/* The client sends no more. */
+void call_half_close(struct client_actor *a, struct client_call *call);
+/* want_drained's mark is reached. */
+void call_drained(struct client_actor *a, struct client_call *call);
+/* The client's side is gone, or its answer is sent completely: free the call. */
+void call_close(struct client_actor *a, struct client_call *call);
+/* It is answered, by its transport itself: call_finish without transport->finish. */
+void call_end(struct client_actor *a, struct client_call *call);
+
+static inline struct client_actor *client_actor_of(const struct client_connection *c)
+{
+    return c->shared->owner;
+}
+
+/* ---- for client_actor.c ---------------------------------------------------------------------------------- */
+
+void calls_take_reply(struct client_actor *a, const struct client_reply *reply);
+void calls_take_status(struct client_actor *a, const struct node_status *status);
+void calls_take_barrier(struct client_actor *a, const struct client_barrier *barrier);
+void calls_take_state(struct client_actor *a, const struct client_state *state);
+void call_expired(struct client_actor *a, struct client_call *call);
+void call_timer_expired(struct client_actor *a, struct client_call *call);
+void calls_leaderless(struct client_actor *a);
+/* The node is about to stop: lasting calls end. */
+void calls_stop(struct client_actor *a);
+/* Its time to stop is up: whatever waits for a step is told so. */
+void calls_end_now(struct client_actor *a);
+void calls_free(struct client_actor *a);
 
 #endif

@@ -26,7 +26,14 @@
 #define CONNECTION_INPUT_BYTES  (64 * 1024)  /* one read */
 #define CONNECTION_OUTPUT_BYTES (256 * 1024) /* made ready at a time */
 #define CONNECTION_ROUNDS_MAX   8            /* of output in one flush, for fairness */
-enum deadline_kind { DEADLINE_OF_CALL, DEADLINE_OF_CONNECTION };
+
+/* What lies around a deadline of the client actor. */
+enum deadline_kind {
+    DEADLINE_OF_CALL,
+    DEADLINE_OF_TIMER, /* of a call */
+    DEADLINE_OF_CONNECTION,
+    DEADLINE_OF_LEADERLESS, /* the actor's */
+};
 
 #define CONNECTION_LINGER_US  UINT64_C(2000000) /* for a client to see an answer it did not expect */
 #define CONNECTION_REQUEST_US UINT64_C(30000000) /* to send a request that was begun */

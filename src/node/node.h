@@ -112,7 +112,7 @@ struct client_actor_settings {
     size_t client_index;
     struct config config;      /* copied */
     struct client_state state; /* first value; only the fields behind `base` count */
-    struct credits *connections, *requests,
+    struct credits *connections, *requests, *streams,
         *bytes; /* shared counters, borrowed for the actor's life */
     const struct node_actors *actors;
 };

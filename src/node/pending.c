@@ -39,19 +39,35 @@ void pending_add(struct pending *p, uint64_t id, void *call)
     p->count++;
 }
 
-void *pending_take(struct pending *p, uint64_t id)
+/* The slot of an id, or SIZE_MAX. */
+static size_t slot_of(const struct pending *p, uint64_t id)
 {
     if (id == 0 || p->capacity == 0) {
-        return NULL;
+        return SIZE_MAX;
     }
-    size_t mask = p->capacity - 1;
     size_t at = home(p, id);
     while (p->slots[at].id != id) {
         if (p->slots[at].id == 0) {
-            return NULL;
+            return SIZE_MAX;
         }
-        at = (at + 1) & mask;
+        at = (at + 1) & (p->capacity - 1);
     }
+    return at;
+}
+
+void *pending_find(const struct pending *p, uint64_t id)
+{
+    size_t at = slot_of(p, id);
+    return at == SIZE_MAX ? NULL : p->slots[at].call;
+}
+
+void *pending_take(struct pending *p, uint64_t id)
+{
+    size_t at = slot_of(p, id);
+    if (at == SIZE_MAX) {
+        return NULL;
+    }
+    size_t mask = p->capacity - 1;
     void *call = p->slots[at].call;
     /* close the gap: whoever behind it would be cut off from home moves in */
     size_t gap = at;

@@ -24,7 +24,9 @@ struct pending {
 };
 
 void pending_add(struct pending *p, uint64_t id, void *call);
-/* The call, removed; NULL if nobody waits under this id. */
+/* The call; NULL if nobody waits under this id. */
+void *pending_find(const struct pending *p, uint64_t id);
+/* The same, and removed. */
 void *pending_take(struct pending *p, uint64_t id);
 void pending_free(struct pending *p);
 void pending_check(const struct pending *p);

@@ -25,8 +25,8 @@ static void finds_what_is_served(void)
                   {"/etcdserverpb.Cluster/MemberList", METHOD_MEMBER_LIST},
                   {"/grpc.health.v1.Health/Check", METHOD_HEALTH_CHECK},
                   {"/grpc.health.v1.Health/Watch", METHOD_HEALTH_WATCH},
-                  {"/etcdserverpb.Auth/RoleRevokePermission", METHOD_NOT_BUILT},
-                  {"/etcdserverpb.Watch/Watch", METHOD_NOT_BUILT}};
+                  {"/etcdserverpb.Auth/RoleRevokePermission", METHOD_AUTH_CHANGE},
+                  {"/etcdserverpb.Watch/Watch", METHOD_WATCH}};
     for (size_t i = 0; i < ARRAY_COUNT(served); i++) {
         bool known = false;
         const struct method *m = find(served[i].path, &known);

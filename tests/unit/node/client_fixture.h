@@ -20,18 +20,20 @@
 
 #define CONNECTIONS_TOTAL 100
 #define REQUESTS_TOTAL    1000
+#define STREAMS_TOTAL     1000
 #define BYTES_TOTAL       (64u << 20)
 #define REQUEST_BYTES_MAX 10000
 
 struct fixture {
     struct witness raft, apply;
     struct node_actors actors;
-    struct credits *connections, *requests, *bytes;
+    struct credits *connections, *requests, *streams, *bytes;
     struct actor *client;
 };
 
 struct fixture_options {
     uint64_t requests, bytes;    /* 0: plenty */
+    uint64_t streams;            /* likewise */
     uint32_t request_timeout_ms; /* 0: ten minutes */
     bool no_leader;
 };
@@ -45,6 +47,7 @@ static inline void fixture_start(struct fixture *f, struct fixture_options optio
     f->actors.apply = f->apply.actor;
     f->connections = credits_create(CONNECTIONS_TOTAL);
     f->requests = credits_create(options.requests != 0 ? options.requests : REQUESTS_TOTAL);
+    f->streams = credits_create(options.streams != 0 ? options.streams : STREAMS_TOTAL);
     f->bytes = credits_create(options.bytes != 0 ? options.bytes : BYTES_TOTAL);
     struct client_actor_settings *s = mem_zalloc(sizeof *s);
     s->client_index = 3;
@@ -57,6 +60,7 @@ static inline void fixture_start(struct fixture *f, struct fixture_options optio
     s->state.leader_id = options.no_leader ? 0 : 20;
     s->connections = f->connections;
     s->requests = f->requests;
+    s->streams = f->streams;
     s->bytes = f->bytes;
     s->actors = &f->actors;
     f->client = client_actor_create(s);
@@ -73,6 +77,7 @@ static inline void fixture_end(struct fixture *f)
     CU_ASSERT_EQUAL(credits_left(f->connections), CONNECTIONS_TOTAL);
     credits_destroy(f->connections);
     credits_destroy(f->requests);
+    credits_destroy(f->streams);
     credits_destroy(f->bytes);
 }
 

@@ -195,6 +195,7 @@ static void framing_errors(void)
     witness_end(&f.apply);
     credits_destroy(f.connections);
     credits_destroy(f.requests);
+    credits_destroy(f.streams);
     credits_destroy(f.bytes);
 }
 
@@ -379,6 +380,7 @@ static void octets_are_admitted_by_credit(void)
     witness_end(&f.apply);
     credits_destroy(f.connections);
     credits_destroy(f.requests);
+    credits_destroy(f.streams);
     credits_destroy(f.bytes);
 }
 

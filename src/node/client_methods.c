@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * client_methods.c: which method is carried out by whom. The one place that knows all of them; a file
+ * that builds a method adds its ops here and is known nowhere else.
+ */
+#include "client_methods.h"
+
+const struct call_ops *ops_of_method(enum method_kind kind)
+{
+    static const struct call_ops *const table[METHOD_COUNT] = {
+        [METHOD_RANGE] = &client_range_ops,
+        [METHOD_PUT] = &client_put_ops,
+        [METHOD_DELETE_RANGE] = &client_delete_range_ops,
+        [METHOD_STATUS] = &client_status_ops,
+        [METHOD_MEMBER_LIST] = &client_member_list_ops,
+        [METHOD_HEALTH_CHECK] = &client_health_check_ops,
+        [METHOD_HEALTH_WATCH] = &client_health_watch_ops,
+    };
+    ASSERT((size_t)kind < METHOD_COUNT);
+    return table[kind];
+}

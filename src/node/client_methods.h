@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * client_methods.h: the ops of every method that is built, by the file that builds them.
+ */
+#ifndef HOLDFAST_CLIENT_METHODS_H
+#define HOLDFAST_CLIENT_METHODS_H
+
+#include "client_actor.h"
+
+/* client_kv.c */
+extern const struct call_ops client_range_ops, client_put_ops, client_delete_range_ops;
+
+/* client_node.c */
+extern const struct call_ops client_status_ops, client_member_list_ops;
+extern const struct call_ops client_health_check_ops, client_health_watch_ops;
+
+#endif

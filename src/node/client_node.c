@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * client_node.c: methods that ask about the node and the cluster rather than the store: Status,
+ * MemberList, and gRPC's own health service.
+ */
+#include "client_methods.h"
+
+#include "../api/rpc_node.h"
+
+static void send_encoded(struct client_actor *a, struct client_call *call, uint8_t **message,
+                         size_t size)
+{
+    call_send(a, call, view_of(*message, size));
+    mem_free(*message);
+    *message = NULL;
+    call_finish(a, call);
+}
+
+/* ---- Status --------------------------------------------------------------------------------------- */
+
+static void status_message(struct client_actor *a, struct client_call *call, struct view message)
+{
+    enum err error = rpc_status_decode(message);
+    if (error != OK) {
+        call_fail_with(a, call, error);
+        return;
+    }
+    call_status(a, call);
+}
+
+static void status_answer(struct client_actor *a, struct client_call *call,
+                          const struct node_status *status)
+{
+    struct response_header header = call_header(a, status->revision);
+    struct status_facts facts = {
+        .leader = status->raft.leader,
+        .commit_index = status->raft.commit_index,
+        .applied_index = status->applied_index,
+        .term = status->raft.current_term,
+        .db_file_bytes = status->db_file_bytes,
+        .db_used_bytes = status->db_used_bytes,
+        .is_learner = status->configuration.count > 0 &&
+                      !configuration_is_voter(&status->configuration, a->state.member_id),
+    };
+    size_t size = 0;
+    uint8_t *message = rpc_status_encode(&header, &facts, 0, &size);
+    send_encoded(a, call, &message, size);
+}
+
+const struct call_ops client_status_ops = {.message = status_message, .status = status_answer};
+
+/* ---- MemberList ----------------------------------------------------------------------------------- */
+
+static void member_list_message(struct client_actor *a, struct client_call *call,
+                                struct view message)
+{
+    bool linearizable = false;
+    enum err error = rpc_member_list_decode(message, &linearizable);
+    if (error != OK) {
+        call_fail_with(a, call, error);
+    } else if (linearizable) {
+        call_members(a, call);
+    } else {
+        call_status(a, call);
+    }
+}
+
+static void member_list_answer(struct client_actor *a, struct client_call *call,
+                               const struct node_status *status)
+{
+    struct response_header header = call_header(a, 0);
+    size_t size = 0;
+    uint8_t *message = rpc_member_list_encode(&header, &status->configuration, 0, &size);
+    send_encoded(a, call, &message, size);
+}
+
+const struct call_ops client_member_list_ops = {.message = member_list_message,
+                                                .status = member_list_answer};
+
+/* ---- Health --------------------------------------------------------------------------------------- */
+
+static void send_health(struct client_actor *a, struct client_call *call, enum health health)
+{
+    rpc_health_write(health, call_room(a, call, RPC_HEALTH_BYTES));
+    call_push(a, call);
+}
+
+static void health_check_message(struct client_actor *a, struct client_call *call,
+                                 struct view message)
+{
+    bool known = false;
+    enum err error = rpc_health_decode(message, &known);
+    if (error != OK) {
+        call_fail_with(a, call, error);
+    } else if (!known) {
+        call_fail(a, call, rpc_error_unknown_health_service);
+    } else {
+        send_health(a, call, HEALTH_SERVING);
+        call_finish(a, call);
+    }
+}
+
+const struct call_ops client_health_check_ops = {.message = health_check_message};
+
+/* The value now, and the next one when it changes, which is when the node stops. */
+static void health_watch_message(struct client_actor *a, struct client_call *call,
+                                 struct view message)
+{
+    bool known = false;
+    enum err error = rpc_health_decode(message, &known);
+    if (error != OK) {
+        call_fail_with(a, call, error);
+        return;
+    }
+    send_health(a, call, known ? HEALTH_SERVING : HEALTH_SERVICE_UNKNOWN);
+}
+
+static void health_watch_stopping(struct client_actor *a, struct client_call *call)
+{
+    if (call->dispatched) {
+        send_health(a, call, HEALTH_NOT_SERVING);
+    }
+    call_fail_with(a, call, ERR_STOPPED);
+}
+
+const struct call_ops client_health_watch_ops = {
+    .lasting = true, .message = health_watch_message, .stopping = health_watch_stopping};
