@@ -5,7 +5,7 @@ FROM debian:bookworm-slim AS build
 RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends \
     build-essential pkg-config libsqlite3-dev libconfig-dev libnghttp2-dev libhttp-parser-dev \
     libprotobuf-c-dev protobuf-c-compiler protobuf-compiler libjansson-dev libc-ares-dev \
-    libsystemd-dev libxxhash-dev && rm -rf /var/lib/apt/lists/*
+    libsystemd-dev libxxhash-dev libssl-dev && rm -rf /var/lib/apt/lists/*
 COPY . /source
 RUN make -C /source -j2 BUILD=/tmp/build install DESTDIR=/image PREFIX=/usr && \
     strip /image/usr/bin/holdfastd /image/usr/bin/holdfastctl
@@ -13,7 +13,7 @@ RUN make -C /source -j2 BUILD=/tmp/build install DESTDIR=/image PREFIX=/usr && \
 FROM debian:bookworm-slim
 RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends \
     libsqlite3-0 sqlite3 libconfig9 libnghttp2-14 libhttp-parser2.9 libprotobuf-c1 libjansson4 \
-    libc-ares2 libsystemd0 libxxhash0 && rm -rf /var/lib/apt/lists/* && \
+    libc-ares2 libsystemd0 libxxhash0 libssl3 && rm -rf /var/lib/apt/lists/* && \
     useradd --system --home-dir /var/lib/holdfast --shell /usr/sbin/nologin holdfast && \
     install -d -o holdfast -g holdfast -m 0750 /var/lib/holdfast
 COPY --from=build /image/usr/bin/ /usr/bin/

@@ -8,7 +8,7 @@ OUT     := $(BUILD)/$(MODE)
 PREFIX  ?= /usr
 VERSION := $(shell sed -n '1p' VERSION 2>/dev/null || echo 0.0.0)
 
-PKGS := sqlite3 libconfig libnghttp2 libprotobuf-c jansson libcares libsystemd libxxhash
+PKGS := sqlite3 libconfig libnghttp2 libprotobuf-c jansson libcares libsystemd libxxhash libcrypto
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 PKG_LIBS   := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lhttp_parser
 
