@@ -67,6 +67,9 @@
     X(ERR_LEASE_NOT_FOUND, "requested lease not found")                                            \
     X(ERR_INVALID_SORT, "invalid sort option")                                                     \
     X(ERR_TOO_MANY_OPS, "too many operations")                                                     \
+    X(ERR_DUPLICATE_KEY, "duplicate key given in txn request")                                     \
+    X(ERR_LEASE_EXISTS, "lease already exists")                                                    \
+    X(ERR_LEASE_TTL_TOO_LARGE, "too large lease TTL")                                              \
     X(ERR_NO_SPACE_LEFT, "database space exceeded")
 
 enum err {

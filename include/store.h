@@ -30,8 +30,8 @@
 
 /* ---- raft.db ----------------------------------------------------------------------------------- */
 
-#define LOG_DB_FORMAT 1
-#define KV_DB_FORMAT  1
+#define LOG_DB_FORMAT 2
+#define KV_DB_FORMAT  2
 
 /* What kv.db says of itself as it is durable on disk. */
 struct kv_meta {

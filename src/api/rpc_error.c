@@ -11,6 +11,7 @@ enum {
     CODE_DEADLINE = 4,
     CODE_NOT_FOUND = 5,
     CODE_EXHAUSTED = 8,
+    CODE_FAILED_PRECONDITION = 9,
     CODE_RANGE = 11,
     CODE_UNIMPLEMENTED = 12,
     CODE_INTERNAL = 13,
@@ -72,6 +73,12 @@ struct rpc_error rpc_error_of(enum err error)
         return (struct rpc_error){CODE_INVALID, "etcdserver: invalid sort option"};
     case ERR_TOO_MANY_OPS:
         return (struct rpc_error){CODE_INVALID, "etcdserver: too many operations in txn request"};
+    case ERR_DUPLICATE_KEY:
+        return (struct rpc_error){CODE_INVALID, "etcdserver: duplicate key given in txn request"};
+    case ERR_LEASE_EXISTS:
+        return (struct rpc_error){CODE_FAILED_PRECONDITION, "etcdserver: lease already exists"};
+    case ERR_LEASE_TTL_TOO_LARGE:
+        return (struct rpc_error){CODE_RANGE, "etcdserver: too large lease TTL"};
     case ERR_NO_SPACE_LEFT:
         return (struct rpc_error){CODE_EXHAUSTED, "etcdserver: mvcc: database space exceeded"};
     case ERR_CORRUPT:

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * command.c: commands to octets and back, in the flat format of command.h; and queries, which only
- * travel between actors and so have no encoding.
+ * command.c: commands to octets and back, in the flat format of command.h.
  *
  * The format is read by raft.db's views as well (SQL substr on fixed places), so a change of it is a
  * new COMMAND_FORMAT. What a command *means* is deliberately not here (src/kv).
@@ -15,41 +14,138 @@
 #include <endian.h>
 #include <string.h>
 
-#define COMMAND_FLAGS_PUT    (COMMAND_PREV_KV | COMMAND_IGNORE_VALUE | COMMAND_IGNORE_LEASE)
-#define COMMAND_FLAGS_DELETE COMMAND_PREV_KV
+#define COMMAND_OP_LAST COMMAND_CLOCK
 
-static struct view command_second(const struct command *c)
+/* What an operation's encoding may hold. */
+struct shape {
+    uint8_t format;
+    uint16_t flags;      /* those it may have */
+    bool number;         /* may be other than 0 */
+    bool number_not_0;   /* must be */
+    bool key;            /* may be other than empty */
+    bool octets;         /* the second field is the caller's octets */
+    bool stamp;          /* the second field begins with a stamp ... */
+    uint8_t stamp_extra; /* ... and this many octets of numbers */
+    bool ids;            /* ... and then at least one lease id */
+};
+
+static const struct shape shapes[COMMAND_OP_LAST + 1] = {
+    [COMMAND_PUT] = {.format = 1,
+                     .flags = COMMAND_PREV_KV | COMMAND_IGNORE_VALUE | COMMAND_IGNORE_LEASE,
+                     .number = true,
+                     .key = true,
+                     .octets = true},
+    [COMMAND_DELETE_RANGE] = {.format = 1, .flags = COMMAND_PREV_KV, .key = true, .octets = true},
+    [COMMAND_TXN] = {.format = 2, .key = true, .octets = true},
+    [COMMAND_COMPACT] = {.format = 2, .flags = COMMAND_PHYSICAL, .number = true},
+    [COMMAND_LEASE_GRANT] =
+        {.format = 2, .number = true, .number_not_0 = true, .stamp = true, .stamp_extra = 8},
+    [COMMAND_LEASE_REVOKE] = {.format = 2, .number = true},
+    [COMMAND_LEASE_KEEPALIVE] = {.format = 2, .stamp = true, .ids = true},
+    [COMMAND_LEASE_EXPIRE] = {.format = 2, .number = true, .stamp = true, .stamp_extra = 8},
+    [COMMAND_CLOCK] = {.format = 2, .stamp = true},
+};
+
+static const struct shape *shape_of(enum command_op op)
 {
-    return c->op == COMMAND_PUT ? c->value : c->range_end;
+    ASSERT(op >= COMMAND_PUT);
+    ASSERT(op <= COMMAND_OP_LAST);
+    return &shapes[op];
+}
+
+static size_t second_size(const struct command *c, const struct shape *shape)
+{
+    if (shape->octets) {
+        return c->second.size;
+    }
+    if (!shape->stamp) {
+        return 0;
+    }
+    return COMMAND_STAMP_BYTES + shape->stamp_extra + (shape->ids ? c->ids.size : 0);
+}
+
+static size_t key_size_of(const struct command *c, const struct shape *shape)
+{
+    return shape->key ? c->key.size : 0;
 }
 
 size_t command_size(const struct command *c)
 {
-    return COMMAND_HEADER_BYTES + c->key.size + command_second(c).size;
+    const struct shape *shape = shape_of(c->op);
+    return COMMAND_HEADER_BYTES + key_size_of(c, shape) + second_size(c, shape);
+}
+
+static uint8_t *append(uint8_t *out, const void *octets, size_t size)
+{
+    if (size > 0) {
+        memcpy(out, octets, size);
+    }
+    return out + size;
+}
+
+static uint8_t *append_u64(uint8_t *out, uint64_t value)
+{
+    uint64_t wire = htole64(value);
+    return append(out, &wire, sizeof(wire));
 }
 
 void command_encode(const struct command *c, uint8_t *out)
 {
-    struct view second = command_second(c);
-    ASSERT(c->op == COMMAND_PUT || c->op == COMMAND_DELETE_RANGE);
-    ASSERT(c->key.size <= UINT32_MAX);
-    ASSERT(second.size <= UINT32_MAX);
+    const struct shape *shape = shape_of(c->op);
+    size_t second = second_size(c, shape);
+    size_t key_size = key_size_of(c, shape);
+    ASSERT(key_size <= UINT32_MAX);
+    ASSERT(second <= UINT32_MAX);
+    ASSERT(!shape->ids || (c->ids.size > 0 && c->ids.size % sizeof(uint64_t) == 0));
     uint16_t flags = htole16(c->flags);
-    uint32_t key_size = htole32((uint32_t)c->key.size);
-    uint32_t second_size = htole32((uint32_t)second.size);
-    uint64_t lease = htole64((uint64_t)c->lease);
-    out[0] = COMMAND_FORMAT;
-    out[1] = (uint8_t)c->op;
-    memcpy(out + 2, &flags, sizeof(flags));
-    memcpy(out + 4, &key_size, sizeof(key_size));
-    memcpy(out + 8, &second_size, sizeof(second_size));
-    memcpy(out + 12, &lease, sizeof(lease));
-    if (c->key.size > 0) {
-        memcpy(out + COMMAND_HEADER_BYTES, c->key.data, c->key.size);
+    uint32_t wire_key_size = htole32((uint32_t)key_size);
+    uint32_t wire_second_size = htole32((uint32_t)second);
+    *out++ = shape->format;
+    *out++ = (uint8_t)c->op;
+    out = append(out, &flags, sizeof(flags));
+    out = append(out, &wire_key_size, sizeof(wire_key_size));
+    out = append(out, &wire_second_size, sizeof(wire_second_size));
+    out = append_u64(out, shape->number ? (uint64_t)c->number : 0);
+    out = append(out, c->key.data, key_size);
+    if (shape->octets) {
+        (void)append(out, c->second.data, second);
+        return;
     }
-    if (second.size > 0) {
-        memcpy(out + COMMAND_HEADER_BYTES + c->key.size, second.data, second.size);
+    if (!shape->stamp) {
+        return;
     }
+    out = append_u64(out, c->cluster_time_us);
+    if (c->op == COMMAND_LEASE_GRANT) {
+        (void)append_u64(out, (uint64_t)c->ttl_s);
+    } else if (c->op == COMMAND_LEASE_EXPIRE) {
+        (void)append_u64(out, c->deadline_us);
+    } else if (shape->ids) {
+        (void)append(out, c->ids.data, c->ids.size);
+    }
+}
+
+/* The second field of an operation that is stamped. */
+static enum err decode_stamped(struct view second, const struct shape *shape, struct command *out)
+{
+    size_t fixed = (size_t)COMMAND_STAMP_BYTES + shape->stamp_extra;
+    if (second.size < fixed || (!shape->ids && second.size > fixed)) {
+        return ERR_MALFORMED;
+    }
+    struct view rest = view_of(second.data + fixed, second.size - fixed);
+    if (shape->ids && (rest.size == 0 || rest.size % sizeof(uint64_t) != 0)) {
+        return ERR_MALFORMED;
+    }
+    struct reader r = {.data = second.data, .size = fixed, .failed = false};
+    out->cluster_time_us = reader_u64(&r);
+    if (out->op == COMMAND_LEASE_GRANT) {
+        out->ttl_s = (int64_t)reader_u64(&r);
+    } else if (out->op == COMMAND_LEASE_EXPIRE) {
+        out->deadline_us = reader_u64(&r);
+    }
+    if (shape->ids) {
+        out->ids = rest;
+    }
+    return OK;
 }
 
 enum err command_decode(struct view in, struct command *out)
@@ -70,34 +166,35 @@ enum err command_decode(struct view in, struct command *out)
     uint8_t op = reader_u8(&r);
     uint16_t flags = reader_u16(&r);
     uint32_t key_size = reader_u32(&r);
-    uint32_t second_size = reader_u32(&r);
-    int64_t lease = (int64_t)reader_u64(&r);
-    uint64_t expected = (uint64_t)key_size + second_size;
+    uint32_t size = reader_u32(&r);
+    int64_t number = (int64_t)reader_u64(&r);
+    uint64_t expected = (uint64_t)key_size + size;
     if (r.size < expected) {
         return ERR_TRUNCATED;
     }
-    if (r.size > expected) {
+    if (r.size > expected || op < COMMAND_PUT || op > COMMAND_OP_LAST) {
+        return ERR_MALFORMED;
+    }
+    const struct shape *shape = &shapes[op];
+    if (in.data[0] != shape->format || (flags & ~shape->flags) != 0 ||
+        (!shape->number && number != 0) || (shape->number_not_0 && number == 0) ||
+        (!shape->key && key_size > 0) || (!shape->octets && !shape->stamp && size > 0)) {
         return ERR_MALFORMED;
     }
     struct command decoded = {
         .op = (enum command_op)op,
         .flags = flags,
-        .lease = lease,
+        .number = number,
         .key = view_of(r.data, key_size),
     };
-    struct view second = view_of(r.data + key_size, second_size);
-    if (op == COMMAND_PUT) {
-        if ((flags & ~COMMAND_FLAGS_PUT) != 0) {
-            return ERR_MALFORMED;
+    struct view second = view_of(r.data + key_size, size);
+    if (shape->octets) {
+        decoded.second = second;
+    } else if (shape->stamp) {
+        enum err error = decode_stamped(second, shape, &decoded);
+        if (error != OK) {
+            return error;
         }
-        decoded.value = second;
-    } else if (op == COMMAND_DELETE_RANGE) {
-        if ((flags & ~COMMAND_FLAGS_DELETE) != 0 || lease != 0) {
-            return ERR_MALFORMED;
-        }
-        decoded.range_end = second;
-    } else {
-        return ERR_MALFORMED;
     }
     *out = decoded;
     return OK;
@@ -115,21 +212,19 @@ void command_peek(struct view in, uint8_t *op, uint32_t *key_size)
     *key_size = (uint32_t)c.key.size;
 }
 
-/* ---- queries ------------------------------------------------------------------------------------ */
-
-struct query *query_create(const struct query *from)
+void command_stamp(uint8_t *octets, size_t size, uint64_t cluster_time_us)
 {
-    struct query *copy = mem_alloc(sizeof(*copy) + from->key.size + from->range_end.size);
-    *copy = *from;
-    uint8_t *octets = (uint8_t *)(copy + 1);
-    copy->key = view_of(octets, from->key.size);
-    if (from->key.size > 0) {
-        memcpy(octets, from->key.data, from->key.size);
+    if (size < COMMAND_STAMP_AT + COMMAND_STAMP_BYTES || octets[0] == 0 ||
+        octets[0] > COMMAND_FORMAT || octets[1] > COMMAND_OP_LAST || !shapes[octets[1]].stamp) {
+        return;
     }
-    octets += from->key.size;
-    copy->range_end = view_of(octets, from->range_end.size);
-    if (from->range_end.size > 0) {
-        memcpy(octets, from->range_end.data, from->range_end.size);
-    }
-    return copy;
+    (void)append_u64(octets + COMMAND_STAMP_AT, cluster_time_us);
+}
+
+int64_t command_id_at(const struct command *c, size_t at)
+{
+    ASSERT(at < command_id_count(c));
+    uint64_t wire = 0;
+    memcpy(&wire, c->ids.data + at * sizeof(wire), sizeof(wire));
+    return (int64_t)le64toh(wire);
 }

@@ -84,17 +84,34 @@ void result_add(struct result *r, const struct key_value *kv, bool keys_only)
     r->bytes += kv->key.size + value.size;
 }
 
+void result_add_lease(struct result *r, const struct lease_info *lease)
+{
+    ARRAY_RESERVE(r->leases, r->lease_capacity, r->lease_count + 1);
+    r->leases[r->lease_count++] = *lease;
+}
+
+/* A txn's answer is a tree: its results are freed from a list, without recursion. */
 void result_free(struct result **r)
 {
-    struct result *freed = *r;
-    if (freed == NULL) {
-        return;
-    }
+    struct result *first = *r;
     *r = NULL;
-    for (size_t i = 0; i < freed->octets_chunk_count; i++) {
-        mem_free(freed->octets_chunks[i]);
+    while (first != NULL) {
+        struct result *freed = first;
+        first = freed->next;
+        for (size_t i = 0; i < freed->response_count; i++) {
+            struct result *inner = freed->responses[i].result;
+            if (inner != NULL) {
+                inner->next = first;
+                first = inner;
+            }
+        }
+        for (size_t i = 0; i < freed->octets_chunk_count; i++) {
+            mem_free(freed->octets_chunks[i]);
+        }
+        mem_free(freed->octets_chunks);
+        mem_free(freed->kvs);
+        mem_free(freed->leases);
+        mem_free(freed->responses);
+        mem_free(freed);
     }
-    mem_free(freed->octets_chunks);
-    mem_free(freed->kvs);
-    mem_free(freed);
 }

@@ -320,8 +320,16 @@ static enum err command_apply(struct kv *kv, struct view data, struct result *re
         return put(kv, &c, result, refusal);
     case COMMAND_DELETE_RANGE:
         return delete_range(kv, &c, result, refusal);
+    case COMMAND_TXN:
+    case COMMAND_COMPACT:
+    case COMMAND_LEASE_GRANT:
+    case COMMAND_LEASE_REVOKE:
+    case COMMAND_LEASE_KEEPALIVE:
+    case COMMAND_LEASE_EXPIRE:
+    case COMMAND_CLOCK:
+        break;
     }
-    *refusal = ERR_MALFORMED;
+    *refusal = ERR_UNIMPLEMENTED; /* on every node of this version alike */
     return OK;
 }
 

@@ -83,6 +83,9 @@ static enum err query_refusal(const struct kv *kv, const struct kv_read *read)
     /* The enums come from the wire as any number; compared as such. */
     unsigned order = (unsigned)q->sort_order;
     unsigned target = (unsigned)q->sort_target;
+    if (q->kind != QUERY_RANGE) {
+        return ERR_UNIMPLEMENTED;
+    }
     if (q->key.size == 0) {
         return ERR_KEY_EMPTY;
     }

@@ -190,7 +190,28 @@ static enum err create_tables(struct db *db)
     return error;
 }
 
-static enum err check_format(struct db *db, bool *empty, char *problem, size_t problem_size)
+/* One transaction, so that after a crash the file has the old format or the new. */
+static enum err upgrade(struct db *db, int format)
+{
+    char number[64];
+    log_event(LOG_NOTICE, "database file upgraded", "file=%s from_format=%d to_format=%d",
+              db->settings.name, format, db->settings.format);
+    (void)snprintf(number, sizeof(number), "PRAGMA user_version=%d", db->settings.format);
+    enum err error = db_execute(db, "BEGIN IMMEDIATE");
+    for (int at = format; error == OK && at < db->settings.format; at++) {
+        error = db_execute(db, db->settings.upgrades[at - 1]);
+    }
+    if (error == OK) {
+        error = db_execute(db, number);
+    }
+    if (error == OK) {
+        error = db_execute(db, "COMMIT");
+    }
+    return error;
+}
+
+static enum err check_format(struct db *db, bool *empty, int *found, char *problem,
+                             size_t problem_size)
 {
     const struct db_settings *s = &db->settings;
     int64_t application_id = 0;
@@ -223,6 +244,7 @@ static enum err check_format(struct db *db, bool *empty, char *problem, size_t p
                        s->path, format, s->format);
         return ERR_NEWER_FORMAT;
     }
+    *found = (int)format;
     return OK;
 }
 
@@ -257,7 +279,8 @@ static enum err set_up(struct db *db, bool *created, char *problem, size_t probl
 {
     char pragmas[256];
     bool empty = false;
-    enum err error = check_format(db, &empty, problem, problem_size);
+    int format = db->settings.format;
+    enum err error = check_format(db, &empty, &format, problem, problem_size);
     if (error != OK) {
         return error;
     }
@@ -283,6 +306,9 @@ static enum err set_up(struct db *db, bool *created, char *problem, size_t probl
     }
     if (error == OK && empty) {
         error = create_tables(db);
+    }
+    if (error == OK && format < db->settings.format) {
+        error = upgrade(db, format);
     }
     if (error == OK) {
         *created = empty;

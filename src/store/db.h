@@ -33,7 +33,7 @@
 #define DB_VACUUM_PAGES_MAX 256        /* ... this many in one slice, when idle */
 #define DB_APPLICATION_RAFT 0x68666c67 /* "hflg" */
 #define DB_APPLICATION_KV   0x68666b76 /* "hfkv" */
-#define DB_STATEMENTS_MAX   24
+#define DB_STATEMENTS_MAX   40
 
 struct db_settings {
     const char *path; /* in full, as vfs_path gives it */
@@ -41,6 +41,8 @@ struct db_settings {
     int application_id;
     int format;         /* newest PRAGMA user_version this program understands */
     const char *schema; /* creates an empty file's tables; NULL for a read-only connection */
+    /* upgrades[n - 1] brings a file of format n to format n + 1; format - 1 of them, NULL if none. */
+    const char *const *upgrades;
     int cache_kib;
     int busy_timeout_ms;  /* how long a person's write lock is waited for */
     uint64_t idle_bytes;  /* checkpoint when idle and the WAL is longer than this */
@@ -80,7 +82,7 @@ struct db {
 
 /*
  * Open the file for writing, or for reading only when settings->schema is NULL; create its tables if it
- * is empty (*created).
+ * is empty (*created). A file of an older format is brought to the newest in one transaction.
  *
  * problem  out on error: one sentence for people
  *

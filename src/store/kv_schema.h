@@ -1,16 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * kv_schema.h: the tables of kv-<generation>.db, format 1, and where the file lies. Tables and views
+ * kv_schema.h: the tables of kv-<generation>.db, format 2, and where the file lies. Tables and views
  * are an interface for people (docs/inspect.md): a change here is a new format.
  *
  *   current   the newest state of each key, small rows in key order; a deleted key stays as a
  *             tombstone until compaction
  *   history   every revision, appended in the order of changes; previous_change chains a key's
  *             revisions, jump_change skips (docs/decisions/0010)
- *   meta      one row: what of the log is in here. Written in the transaction of the data (trap 18)
+ *   leases    those that exist, in cluster time; which keys a lease has is in current.lease, with an index
+ *             over the rows that have one
+ *   meta      one row: what of the log is in here. Written in the transaction of the data (trap 18).
+ *             compact_progress: up to this change history is free of what compaction removes
  *   members   the configuration as of meta.applied_index (trap 44)
  *
  * change is revision << 20 | order within the revision: one integer, so that history is a rowid table.
+ *
+ * Format 2 brought leases and the removal of history. What it changed stands in pieces of its own below,
+ * so that a new file and an upgraded one are made from the same text.
  */
 #ifndef HOLDFAST_STORE_KV_SCHEMA_H
 #define HOLDFAST_STORE_KV_SCHEMA_H
@@ -22,6 +28,28 @@
 /* Full path of the group's file in data_dir; free with mem_free. ERR_IO. */
 MUST_USE enum err kv_path(const char *data_dir, uint32_t group, char **out);
 
+#define KV_META_CLUSTER_TIME     "cluster_time_us INTEGER NOT NULL DEFAULT 0"
+#define KV_META_COMPACT_PROGRESS "compact_progress INTEGER NOT NULL DEFAULT 0"
+
+#define KV_LEASES                                                                                  \
+    "CREATE TABLE leases("                                                                         \
+    " lease_id INTEGER PRIMARY KEY,"                                                               \
+    " ttl_s INTEGER NOT NULL,"                                                                     \
+    " deadline_us INTEGER NOT NULL,"                                                               \
+    " granted_us INTEGER NOT NULL);"                                                               \
+                                                                                                   \
+    "CREATE INDEX current_lease ON current(lease) WHERE lease <> 0;"                               \
+                                                                                                   \
+    "CREATE VIEW leases_readable AS SELECT printf('%016x', lease_id) AS lease_hex, ttl_s,"         \
+    " (deadline_us - (SELECT cluster_time_us FROM meta)) / 1000000 AS left_s,"                     \
+    " (SELECT count(*) FROM current c WHERE c.lease = l.lease_id AND c.lease <> 0) AS key_count"   \
+    " FROM leases l ORDER BY deadline_us;"
+
+/* From format 1 to 2. */
+#define KV_UPGRADE_1                                                                               \
+    "ALTER TABLE meta ADD COLUMN " KV_META_CLUSTER_TIME ";"                                        \
+    "ALTER TABLE meta ADD COLUMN " KV_META_COMPACT_PROGRESS ";" KV_LEASES
+
 #define KV_SCHEMA                                                                                  \
     "CREATE TABLE meta("                                                                           \
     " one INTEGER PRIMARY KEY CHECK(one = 1),"                                                     \
@@ -29,8 +57,9 @@ MUST_USE enum err kv_path(const char *data_dir, uint32_t group, char **out);
     " applied_term INTEGER NOT NULL,"                                                              \
     " revision INTEGER NOT NULL,"                                                                  \
     " compact_revision INTEGER NOT NULL,"                                                          \
-    " cluster_id INTEGER NOT NULL);"                                                               \
-    "INSERT INTO meta VALUES(1, 0, 0, 1, 0, 0);"                                                   \
+    " cluster_id INTEGER NOT NULL, " KV_META_CLUSTER_TIME ", " KV_META_COMPACT_PROGRESS ");"       \
+    "INSERT INTO meta(one, applied_index, applied_term, revision, compact_revision, cluster_id)"   \
+    " VALUES(1, 0, 0, 1, 0, 0);"                                                                   \
                                                                                                    \
     "CREATE TABLE members("                                                                        \
     " position INTEGER PRIMARY KEY,"                                                               \
@@ -92,6 +121,6 @@ MUST_USE enum err kv_path(const char *data_dir, uint32_t group, char **out);
                                            " applied_index, applied_term, revision, "              \
                                            "compact_revision,"                                     \
                                            " (SELECT count(*) FROM members) AS member_count FROM " \
-                                           "meta;"
+                                           "meta;" KV_LEASES
 
 #endif

@@ -187,12 +187,14 @@ enum err kv_writer_open(const char *data_dir, uint32_t group, struct kv_writer *
     if (error != OK) {
         goto out;
     }
+    static const char *const upgrades[KV_DB_FORMAT - 1] = {KV_UPGRADE_1};
     const struct db_settings settings = {
         .path = path,
         .name = "kv.db",
         .application_id = DB_APPLICATION_KV,
         .format = KV_DB_FORMAT,
         .schema = KV_SCHEMA,
+        .upgrades = upgrades,
         .cache_kib = KV_WRITER_CACHE_KIB,
         .busy_timeout_ms = KV_BUSY_TIMEOUT_MS,
         .idle_bytes = 0,

@@ -234,12 +234,14 @@ static enum err open_all(struct log_db *db, const char *data_dir, uint64_t seed,
                        err_text(error));
         goto out;
     }
+    static const char *const upgrades[LOG_DB_FORMAT - 1] = {LOG_UPGRADE_1};
     const struct db_settings settings = {
         .path = path,
         .name = "raft.db",
         .application_id = DB_APPLICATION_RAFT,
         .format = LOG_DB_FORMAT,
         .schema = LOG_SCHEMA,
+        .upgrades = upgrades,
         .cache_kib = LOG_CACHE_KIB,
         .busy_timeout_ms = LOG_BUSY_TIMEOUT_MS,
         .idle_bytes = LOG_WAL_SOFT_BYTES,

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Shows that the encoding of commands is the one command.h describes, octet for octet (raft.db's views
- * read it in place), that it goes there and back, and that whatever is not such an encoding is refused;
- * and that a query's copy stands on its own.
+ * read it in place), that it goes there and back, that whatever is not such an encoding is refused, and
+ * that the leader's stamp lands where the decoder reads it.
  */
 #include "suite.h"
 
@@ -112,15 +112,13 @@ static void each_field_is_checked(void)
         size_t at;
         uint8_t put_value, delete_value;
         enum err error;
-    } changes[] =
-        {
-            {0, 2, 2, ERR_NEWER_FORMAT}, {0, 0, 0, ERR_MALFORMED},
-            {1, 0, 0, ERR_MALFORMED},    {1, 3, 3, ERR_MALFORMED},
-            {2, 8, 2, ERR_MALFORMED}, /* flags that the operation does not have */
-            {3, 1, 1, ERR_MALFORMED},    {4, 4, 2, ERR_TRUNCATED},
-            {4, 2, 0, ERR_MALFORMED},    {7, 0xff, 0xff, ERR_TRUNCATED},
-            {8, 6, 2, ERR_TRUNCATED},    {11, 0xff, 0xff, ERR_TRUNCATED},
-        };
+    } changes[] = {
+        {0, 3, 3, ERR_NEWER_FORMAT},    {0, 0, 0, ERR_MALFORMED}, {0, 2, 2, ERR_MALFORMED},
+        {1, 0, 0, ERR_MALFORMED},       {1, 3, 3, ERR_MALFORMED}, {1, 10, 10, ERR_MALFORMED},
+        {2, 8, 2, ERR_MALFORMED}, /* flags that the operation does not have */
+        {3, 1, 1, ERR_MALFORMED},       {4, 4, 2, ERR_TRUNCATED}, {4, 2, 0, ERR_MALFORMED},
+        {7, 0xff, 0xff, ERR_TRUNCATED}, {8, 6, 2, ERR_TRUNCATED}, {11, 0xff, 0xff, ERR_TRUNCATED},
+    };
     for (size_t i = 0; i < ARRAY_COUNT(changes); i++) {
         uint8_t octets[64];
         size_t size = encode(&put, octets, sizeof(octets));
@@ -147,34 +145,149 @@ static void newer_format_is_named_before_anything_else(void)
     CU_ASSERT_EQUAL(decode_exactly(octets, 1), ERR_NEWER_FORMAT);
 }
 
-static void query_copy_stands_on_its_own(void)
+/* ---- operations of format 2 --------------------------------------------------------------------- */
+
+#define STAMP 0x1112131415161718
+
+static const uint8_t two_ids[] = {7,    0,    0,    0,    0,    0,    0,    0,
+                                  0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+
+static const struct command newer[] = {
+    {.op = COMMAND_TXN,
+     .key = {.data = (const uint8_t *)"k", .size = 1},
+     .body = {.data = (const uint8_t *)"body", .size = 4}},
+    {.op = COMMAND_TXN},
+    {.op = COMMAND_COMPACT, .flags = COMMAND_PHYSICAL, .revision = 77},
+    {.op = COMMAND_COMPACT, .revision = -1},
+    {.op = COMMAND_LEASE_GRANT, .lease_id = -9, .cluster_time_us = STAMP, .ttl_s = 60},
+    {.op = COMMAND_LEASE_REVOKE, .lease_id = 5},
+    {.op = COMMAND_LEASE_KEEPALIVE,
+     .ids = {.data = two_ids, .size = sizeof(two_ids)},
+     .cluster_time_us = STAMP},
+    {.op = COMMAND_LEASE_EXPIRE, .lease_id = 5, .cluster_time_us = STAMP, .deadline_us = 99},
+    {.op = COMMAND_CLOCK, .cluster_time_us = STAMP},
+};
+
+static void newer_operations_go_there_and_back(void)
 {
-    char key[] = "abc", end[] = "abd";
-    struct query from = {.key = view_of(key, 3),
-                         .range_end = view_of(end, 3),
-                         .limit = 7,
-                         .revision = 8,
-                         .sort_order = SORT_DESCEND,
-                         .sort_target = SORT_MOD,
-                         .keys_only = true};
-    struct query *copy = query_create(&from);
-    memset(key, 'x', 3);
-    memset(end, 'x', 3);
-    CU_ASSERT_TRUE(view_equal(copy->key, view_of_text("abc")));
-    CU_ASSERT_TRUE(view_equal(copy->range_end, view_of_text("abd")));
-    CU_ASSERT_EQUAL(copy->limit, 7);
-    CU_ASSERT_EQUAL(copy->revision, 8);
-    CU_ASSERT_EQUAL(copy->sort_order, SORT_DESCEND);
-    CU_ASSERT_EQUAL(copy->sort_target, SORT_MOD);
-    CU_ASSERT_TRUE(copy->keys_only);
-    mem_free(copy);
-    from = (struct query){.limit = 1};
-    copy = query_create(&from);
-    CU_ASSERT_EQUAL(copy->key.size, 0);
-    CU_ASSERT_EQUAL(copy->range_end.size, 0);
-    mem_free(copy);
+    for (size_t i = 0; i < ARRAY_COUNT(newer); i++) {
+        uint8_t octets[64];
+        struct command back;
+        size_t size = encode(&newer[i], octets, sizeof(octets));
+        CU_ASSERT_EQUAL(octets[0], 2);
+        CU_ASSERT_EQUAL(octets[1], newer[i].op);
+        CU_ASSERT_EQUAL_FATAL(command_decode(view_of(octets, size), &back), OK);
+        CU_ASSERT_TRUE(same(&newer[i], &back));
+        CU_ASSERT_EQUAL(back.cluster_time_us, newer[i].cluster_time_us);
+        CU_ASSERT_EQUAL(back.ttl_s, newer[i].ttl_s);
+        CU_ASSERT_EQUAL(back.deadline_us, newer[i].deadline_us);
+        for (size_t cut = 0; cut < size; cut++) {
+            CU_ASSERT_EQUAL(decode_exactly(octets, cut), ERR_TRUNCATED);
+        }
+        CU_ASSERT_EQUAL(decode_exactly(octets, size + 1), ERR_MALFORMED);
+        octets[0] = 1; /* the operations of format 1 are these two alone */
+        CU_ASSERT_EQUAL(decode_exactly(octets, size), ERR_MALFORMED);
+        octets[0] = COMMAND_FORMAT + 1;
+        CU_ASSERT_EQUAL(decode_exactly(octets, size), ERR_NEWER_FORMAT);
+    }
+    uint8_t octets[64];
+    size_t size = encode(&put, octets, sizeof(octets));
+    octets[0] = 2;
+    CU_ASSERT_EQUAL(decode_exactly(octets, size), ERR_MALFORMED);
+}
+
+static void ids_of_a_keepalive(void)
+{
+    const struct command c = {.op = COMMAND_LEASE_KEEPALIVE,
+                              .ids = {.data = two_ids, .size = sizeof(two_ids)}};
+    CU_ASSERT_EQUAL(command_id_count(&c), 2);
+    CU_ASSERT_EQUAL(command_id_at(&c, 0), 7);
+    CU_ASSERT_EQUAL(command_id_at(&c, 1), -2);
+    uint8_t octets[64];
+    size_t size = encode(&c, octets, sizeof(octets));
+    CU_ASSERT_EQUAL(size, COMMAND_HEADER_BYTES + 8 + 16);
+    octets[8] = 8 + 12; /* an id and a half */
+    CU_ASSERT_EQUAL(decode_exactly(octets, size - 4), ERR_MALFORMED);
+    octets[8] = 8; /* none at all */
+    CU_ASSERT_EQUAL(decode_exactly(octets, size - 16), ERR_MALFORMED);
+    octets[8] = 4; /* no stamp */
+    CU_ASSERT_EQUAL(decode_exactly(octets, size - 20), ERR_MALFORMED);
+}
+
+static void what_an_operation_does_not_have_is_refused(void)
+{
+    static const struct {
+        size_t command, at;
+        uint8_t value;
+    } changes[] = {
+        {0, 2, 1},  {0, 12, 1},                                  /* txn: flags, number */
+        {2, 2, 9},                                               /* compact: a flag of others */
+        {4, 2, 1},  {5, 2, 8},  {6, 2, 1}, {7, 3, 1}, {8, 2, 4}, /* flags */
+        {6, 12, 1}, {8, 19, 1},                                  /* number */
+    };
+    for (size_t i = 0; i < ARRAY_COUNT(changes); i++) {
+        uint8_t octets[64];
+        size_t size = encode(&newer[changes[i].command], octets, sizeof(octets));
+        octets[changes[i].at] = changes[i].value;
+        CU_ASSERT_EQUAL(decode_exactly(octets, size), ERR_MALFORMED);
+    }
+    /* a key where there is none: the second field gives an octet to it */
+    static const size_t keyless[] = {4, 6, 7, 8};
+    for (size_t i = 0; i < ARRAY_COUNT(keyless); i++) {
+        uint8_t octets[64];
+        size_t size = encode(&newer[keyless[i]], octets, sizeof(octets));
+        octets[4]++;
+        octets[8]--;
+        CU_ASSERT_EQUAL(decode_exactly(octets, size), ERR_MALFORMED);
+    }
+    uint8_t octets[64] = {0};
+    size_t size = encode(&newer[5], octets, sizeof(octets));
+    octets[8] = 1; /* revoke with a second field */
+    CU_ASSERT_EQUAL(decode_exactly(octets, size + 1), ERR_MALFORMED);
+    struct command nobody = newer[4];
+    nobody.lease_id = 0;
+    size = encode(&nobody, octets, sizeof(octets));
+    CU_ASSERT_EQUAL(decode_exactly(octets, size), ERR_MALFORMED); /* an id is drawn before */
+}
+
+static void the_stamp_is_written_where_there_is_room_for_one(void)
+{
+    for (size_t i = 0; i < ARRAY_COUNT(newer); i++) {
+        uint8_t octets[64] = {0}, before[64];
+        struct command back;
+        size_t size = encode(&newer[i], octets, sizeof(octets));
+        memcpy(before, octets, sizeof(before));
+        command_stamp(octets, size, STAMP + 1);
+        CU_ASSERT_EQUAL_FATAL(command_decode(view_of(octets, size), &back), OK);
+        if (newer[i].cluster_time_us != 0) {
+            CU_ASSERT_EQUAL(back.cluster_time_us, STAMP + 1);
+            back.cluster_time_us = STAMP;
+            CU_ASSERT_TRUE(same(&newer[i], &back));
+            CU_ASSERT_EQUAL(back.ttl_s, newer[i].ttl_s);
+            CU_ASSERT_EQUAL(back.deadline_us, newer[i].deadline_us);
+        } else {
+            CU_ASSERT_EQUAL(memcmp(before, octets, sizeof(before)), 0);
+        }
+    }
+    static const struct command *const plain[] = {&put, &delete_range};
+    for (size_t i = 0; i < ARRAY_COUNT(plain); i++) {
+        uint8_t octets[64] = {0}, before[64];
+        size_t size = encode(plain[i], octets, sizeof(octets));
+        memcpy(before, octets, sizeof(before));
+        command_stamp(octets, size, STAMP);
+        CU_ASSERT_EQUAL(memcmp(before, octets, sizeof(before)), 0);
+    }
+    uint8_t torn[27] = {2, COMMAND_CLOCK};
+    uint8_t untouched[27] = {2, COMMAND_CLOCK};
+    command_stamp(torn, sizeof(torn), STAMP); /* from a client or a peer: any octets */
+    CU_ASSERT_EQUAL(memcmp(torn, untouched, sizeof(torn)), 0);
+    uint8_t strange[40] = {2, 200};
+    command_stamp(strange, sizeof(strange), STAMP);
+    CU_ASSERT_EQUAL(strange[20], 0);
 }
 
 SUITE("base command", TEST(encoding_is_the_documented_one), TEST(commands_go_there_and_back),
       TEST(every_cut_and_every_tail_is_refused), TEST(each_field_is_checked),
-      TEST(newer_format_is_named_before_anything_else), TEST(query_copy_stands_on_its_own))
+      TEST(newer_format_is_named_before_anything_else), TEST(newer_operations_go_there_and_back),
+      TEST(ids_of_a_keepalive), TEST(what_an_operation_does_not_have_is_refused),
+      TEST(the_stamp_is_written_where_there_is_room_for_one))

@@ -91,4 +91,38 @@ static void keys_only_leaves_values_out(void)
     result_free(&r);
 }
 
-SUITE("base result", TEST(views_never_move), TEST(many_chunks), TEST(keys_only_leaves_values_out))
+/* A txn's answer is a tree, freed as one: deeper than any stack should be asked to be, and with an
+ * operation that was refused before it had a result. Leaks are ASan's to find. */
+static void a_tree_is_freed_whole(void)
+{
+    struct result *root = result_create();
+    struct result *at = root;
+    for (int i = 0; i < 100000; i++) {
+        const struct key_value kv = {.key = view_of_text("k"), .value = view_of_text("v")};
+        result_add(at, &kv, false);
+        at->response_count = 3;
+        at->responses = mem_zalloc(3 * sizeof(at->responses[0]));
+        at->responses[0] = (struct result_response){TXN_TXN, result_create()};
+        at->responses[2] = (struct result_response){TXN_PUT, result_create()};
+        at = at->responses[0].result;
+    }
+    result_free(&root);
+    CU_ASSERT_PTR_NULL(root);
+}
+
+static void leases_in_order(void)
+{
+    struct result *r = result_create();
+    for (int64_t i = 0; i < 100; i++) {
+        const struct lease_info lease = {.id = i, .ttl_s = -i, .granted_ttl_s = 2 * i};
+        result_add_lease(r, &lease);
+    }
+    CU_ASSERT_EQUAL(r->lease_count, 100);
+    CU_ASSERT_EQUAL(r->leases[99].id, 99);
+    CU_ASSERT_EQUAL(r->leases[99].ttl_s, -99);
+    CU_ASSERT_EQUAL(r->leases[99].granted_ttl_s, 198);
+    result_free(&r);
+}
+
+SUITE("base result", TEST(a_tree_is_freed_whole), TEST(leases_in_order), TEST(views_never_move),
+      TEST(many_chunks), TEST(keys_only_leaves_values_out))

@@ -406,10 +406,10 @@ static void other_formats_refused(void)
     struct log_db *db = open_ready(folder);
     log_db_close(&db);
 
-    CU_ASSERT_TRUE(test_sqlite3("", path, "PRAGMA user_version=2", NULL, 0));
+    CU_ASSERT_TRUE(test_sqlite3("", path, "PRAGMA user_version=3", NULL, 0));
     CU_ASSERT_EQUAL(open_as(folder, "demo", "n1", problem), ERR_NEWER_FORMAT);
-    CU_ASSERT_PTR_NOT_NULL(strstr(problem, "has format 2"));
-    CU_ASSERT_TRUE(test_sqlite3("", path, "PRAGMA user_version=1", NULL, 0));
+    CU_ASSERT_PTR_NOT_NULL(strstr(problem, "has format 3"));
+    CU_ASSERT_TRUE(test_sqlite3("", path, "PRAGMA user_version=2", NULL, 0));
     CU_ASSERT_EQUAL(open_as(folder, "demo", "n1", problem), OK);
 
     CU_ASSERT_TRUE(test_sqlite3("", path, "UPDATE groups SET kv_generation=12", NULL, 0));
