@@ -227,7 +227,6 @@ struct actor *client_actor_create(const struct client_actor_settings *settings)
         .closed = connection_closed,
         .http2 = http2_shared_create(&client_http2_callbacks),
         .http1_callbacks = &client_http1_callbacks,
-        .http1_body_bytes_max = a->message_max,
         .deadlines = &a->deadlines,
         .input = mem_alloc(CONNECTION_INPUT_BYTES),
     };

@@ -118,8 +118,7 @@ static bool sniff(struct client_connection *c, struct view in)
     size_t size = in.size < SNIFF_BYTES ? in.size : SNIFF_BYTES;
     if (memcmp(in.data, HTTP2_PREFACE, size) != 0) {
         c->protocol = PROTOCOL_HTTP1;
-        c->http1 =
-            http1_create(c->shared->http1_callbacks, c, &c->out, c->shared->http1_body_bytes_max);
+        c->http1 = http1_create(c->shared->http1_callbacks, c, &c->out);
     } else if (size == SNIFF_BYTES) {
         c->protocol = PROTOCOL_HTTP2;
         c->http2 = http2_create(c->shared->http2, c);
@@ -151,7 +150,7 @@ static void take_input(struct client_connection *c, struct view in, uint64_t now
 
 void connection_go_on(struct client_connection *c, uint64_t now_us)
 {
-    if (c->fd >= 0 && c->in.size > 0 && !http1_is_busy(c->http1)) {
+    if (c->fd >= 0 && c->in.size > 0 && !http1_is_busy(c->http1) && !http1_is_feeding(c->http1)) {
         struct buffer waiting = c->in;
         c->in = (struct buffer){0};
         feed(c, view_of(waiting.data, waiting.size), now_us);

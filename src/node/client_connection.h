@@ -51,7 +51,6 @@ struct connection_shared {
     struct actor *actor;
     struct http2_shared *http2;
     const struct http1_callbacks *http1_callbacks;
-    size_t http1_body_bytes_max;
     struct deadlines *deadlines;
     uint8_t *input;        /* CONNECTION_INPUT_BYTES */
     struct buffer scratch; /* output that leaves at once, as nearly all does */

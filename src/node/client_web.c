@@ -44,11 +44,16 @@ static void web_answer_stream(struct http2_stream *s, const struct web_answer *a
 
 static void web_answer_http1(struct client_connection *c, const struct web_answer *answer)
 {
+    struct http1_header allow = {.name = "Allow"};
     struct http1_answer out = {.status = answer->status,
                                .content_type = answer->content_type,
-                               .allow = answer->allow,
+                               .headers = &allow,
                                .body = answer->body,
                                .close = c->draining};
+    if (answer->allow != NULL) {
+        allow.value = view_of_text(answer->allow);
+        out.header_count = 1;
+    }
     http1_respond(c->http1, &out);
     connection_touch(c);
 }
@@ -140,12 +145,25 @@ static void web_request(struct client_connection *c, struct http2_stream *stream
     call_query(a, call, &query);
 }
 
+/* No route asks for a body: it is passed over. */
 static void on_http1_request(void *context, const struct http1_request *request)
 {
     web_request(context, NULL, request->method, request->target);
 }
 
-const struct http1_callbacks client_http1_callbacks = {.request = on_http1_request};
+static void on_http1_data(void *context, struct view piece)
+{
+    UNUSED(context);
+    UNUSED(piece);
+}
+
+static void on_http1_ended(void *context)
+{
+    UNUSED(context);
+}
+
+const struct http1_callbacks client_http1_callbacks = {
+    .request = on_http1_request, .data = on_http1_data, .ended = on_http1_ended};
 
 void web_http2_request(struct client_connection *c, struct http2_stream *s)
 {

@@ -12,9 +12,14 @@ struct owner {
     struct http1 *h;
     size_t requests;
     char method[16];
-    char target[3000];
+    char target[HTTP1_TARGET_MAX + 1];
+    char fields[3000]; /* "name=value;" of each asked for by the test */
+    uint64_t body_size;
     struct buffer body;
-    bool later; /* the test answers by itself */
+    size_t ended;
+    bool early;  /* answer at the header */
+    bool later;  /* the test answers by itself */
+    bool stream; /* the body takes as long as it likes */
     bool close;
 };
 
@@ -32,18 +37,45 @@ static void on_request(void *context, const struct http1_request *request)
     (void)snprintf(o->method, sizeof o->method, "%s", request->method);
     (void)snprintf(o->target, sizeof o->target, "%.*s", (int)request->target.size,
                    (const char *)request->target.data);
-    o->body.size = 0;
-    if (request->body.size > 0) {
-        buffer_append(&o->body, request->body.data, request->body.size);
+    static const char *const names[] = {"host", "x-a", "x-b"};
+    o->fields[0] = 0;
+    for (size_t i = 0; i < ARRAY_COUNT(names); i++) {
+        size_t at = 0;
+        struct view value;
+        while (http_fields_next(request->fields, names[i], &at, &value)) {
+            size_t used = strlen(o->fields);
+            (void)snprintf(o->fields + used, sizeof o->fields - used, "%s=%.*s;", names[i],
+                           (int)value.size, (const char *)value.data);
+        }
     }
+    o->body_size = request->body_size;
+    o->body.size = 0;
+    if (o->stream) {
+        http1_body_is_stream(o->h);
+    }
+    if (o->early) {
+        answer(o);
+    }
+}
+
+static void on_data(void *context, struct view piece)
+{
+    struct owner *o = context;
+    CU_ASSERT_TRUE(piece.size > 0);
+    buffer_append(&o->body, piece.data, piece.size);
+}
+
+static void on_ended(void *context)
+{
+    struct owner *o = context;
+    o->ended++;
     if (!o->later) {
         answer(o);
     }
 }
 
-static const struct http1_callbacks callbacks = {.request = on_request};
-
-#define BODY_MAX 1000
+static const struct http1_callbacks callbacks = {
+    .request = on_request, .data = on_data, .ended = on_ended};
 
 struct door {
     struct owner owner;
@@ -53,7 +85,7 @@ struct door {
 static void door_open(struct door *d)
 {
     *d = (struct door){0};
-    d->owner.h = http1_create(&callbacks, &d->owner, &d->out, BODY_MAX);
+    d->owner.h = http1_create(&callbacks, &d->owner, &d->out);
 }
 
 static void door_close(struct door *d)
@@ -241,8 +273,9 @@ static void refuses_what_it_cannot_read(void)
     refused_with("GET / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
                  "HTTP/1.1 400 Bad Request\r\n");
     refused_with("CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 405 Method Not Allowed\r\n");
-    refused_with("PUT / HTTP/1.1\r\nContent-Length: 1001\r\n\r\n",
-                 "HTTP/1.1 413 Payload Too Large\r\n");
+    refused_with("GET / HTTP/1.1\r\nHost: a\r\nhost: b\r\n\r\n", "HTTP/1.1 400 Bad Request\r\n");
+    refused_with("PUT / HTTP/1.1\r\nExpect: 200-ok\r\nContent-Length: 1\r\n\r\n",
+                 "HTTP/1.1 417 Expectation Failed\r\n");
 
     struct buffer big = {0};
     buffer_append(&big, "GET /", 5);
@@ -261,12 +294,12 @@ static void refuses_what_it_cannot_read(void)
     refused_with((const char *)big.data, "HTTP/1.1 431 Request Header Fields Too Large\r\n");
 
     big.size = 0;
-    buffer_append(&big, "PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", 46);
-    for (int i = 0; i < BODY_MAX / 4 + 1; i++) {
-        buffer_append(&big, "4\r\nabcd\r\n", 9);
+    buffer_append(&big, "GET / HTTP/1.1\r\n", 16);
+    for (int i = 0; i < HTTP_FIELDS_MAX + 1; i++) {
+        buffer_append(&big, "a: d\r\n", 6);
     }
-    buffer_u8(&big, 0);
-    refused_with((const char *)big.data, "HTTP/1.1 413 Payload Too Large\r\n");
+    buffer_append(&big, "\r\n\0", 3);
+    refused_with((const char *)big.data, "HTTP/1.1 431 Request Header Fields Too Large\r\n");
     buffer_free(&big);
 }
 
@@ -314,7 +347,197 @@ static void truncations_and_flips_are_survived(void)
     }
 }
 
+/* The header's fields come whole, whatever pieces they came in; names regardless of case, blanks cut. */
+static void fields_are_kept(void)
+{
+    static const char request[] =
+        "GET / HTTP/1.1\r\nX-A:  one two \t\r\nhOsT:h\r\nx-b:\r\nX-a: 2\r\nOther: x\r\n\r\n";
+    for (size_t piece = 1; piece < sizeof request; piece++) {
+        struct door d;
+        door_open(&d);
+        for (size_t at = 0; at < sizeof request - 1; at += piece) {
+            size_t left = sizeof request - 1 - at;
+            struct view in = view_of(request + at, left < piece ? left : piece);
+            http1_feed(d.owner.h, &in);
+        }
+        CU_ASSERT_STRING_EQUAL(d.owner.fields, "host=h;x-a=one two;x-a=2;x-b=;");
+        CU_ASSERT_EQUAL(d.owner.body_size, 0);
+        CU_ASSERT_TRUE(out_is(&d, ANSWER_KEPT));
+        door_close(&d);
+    }
+}
+
+/* A client that waits for 100 gets it, unless the answer is there already (RFC 9110 §10.1.1). */
+static void tells_the_client_to_go_on(void)
+{
+    static const char head[] =
+        "PUT / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n";
+    struct door d;
+    door_open(&d);
+    CU_ASSERT_EQUAL(feed(&d, head), 0);
+    CU_ASSERT_TRUE(out_is(&d, "HTTP/1.1 100 Continue\r\n\r\n"));
+    CU_ASSERT_EQUAL(d.owner.body_size, 2);
+    CU_ASSERT_EQUAL(feed(&d, "ab"), 0);
+    CU_ASSERT_TRUE(out_is(&d, ANSWER_KEPT));
+    /* refused at once: whether the body still comes is not known, so the connection ends */
+    d.owner.early = true;
+    (void)feed(&d, head);
+    CU_ASSERT_TRUE(out_is(&d, ANSWER_LAST));
+    CU_ASSERT_TRUE(http1_is_over(d.owner.h));
+    door_close(&d);
+    /* nothing to wait for */
+    door_open(&d);
+    CU_ASSERT_EQUAL(feed(&d, "GET / HTTP/1.1\r\nExpect: 100-Continue\r\n\r\n"), 0);
+    CU_ASSERT_TRUE(out_is(&d, ANSWER_KEPT));
+    door_close(&d);
+}
+
+/* Answered at the header: a small body is thrown away and the connection goes on, a large one or one of
+ * unknown size ends it (invariant 4). */
+static void an_early_answer_passes_the_body_over(void)
+{
+    struct door d;
+    door_open(&d);
+    d.owner.early = true;
+    d.owner.later = true;
+    CU_ASSERT_EQUAL(feed(&d, "PUT /1 HTTP/1.1\r\nContent-Length: 5\r\n\r\nhe"), 0);
+    CU_ASSERT_TRUE(out_is(&d, ANSWER_KEPT));
+    CU_ASSERT_FALSE(http1_is_busy(d.owner.h));
+    CU_ASSERT_EQUAL(feed(&d, "lloGET /2 HTTP/1.1\r\n\r\n"), 0);
+    CU_ASSERT_TRUE(out_is(&d, ANSWER_KEPT));
+    CU_ASSERT_STRING_EQUAL(d.owner.target, "/2");
+    CU_ASSERT_EQUAL(d.owner.ended, 0);
+    CU_ASSERT_EQUAL(d.owner.body.size, 0);
+    CU_ASSERT_TRUE(feed(&d, "PUT / HTTP/1.1\r\nContent-Length: 70000\r\n\r\nabc") >= 3);
+    CU_ASSERT_TRUE(out_is(&d, ANSWER_LAST));
+    CU_ASSERT_TRUE(http1_is_over(d.owner.h));
+    door_close(&d);
+
+    door_open(&d);
+    d.owner.early = true;
+    d.owner.later = true;
+    (void)feed(&d, "PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n");
+    CU_ASSERT_TRUE(out_is(&d, ANSWER_LAST));
+    CU_ASSERT_TRUE(http1_is_over(d.owner.h));
+    door_close(&d);
+}
+
+static void begin(struct door *d)
+{
+    struct http1_header extra = {.name = "X-Y", .value = view_of_text("z")};
+    struct http1_answer a = {.status = 200, .headers = &extra, .header_count = 1};
+    http1_begin(d->owner.h, &a);
+}
+
+/* An answer in pieces goes out in chunks while the request's body is still coming. */
+static void answers_in_pieces(void)
+{
+    struct door d;
+    door_open(&d);
+    d.owner.later = true;
+    d.owner.stream = true;
+    CU_ASSERT_EQUAL(feed(&d, "POST /1 HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"), 0);
+    CU_ASSERT_FALSE(http1_is_partial(d.owner.h)); /* it may take as long as it likes */
+    begin(&d);
+    CU_ASSERT_TRUE(http1_is_streaming(d.owner.h));
+    http1_write(d.owner.h, view_of_text("0123456789abcdef"));
+    http1_write(d.owner.h, (struct view){0});
+    CU_ASSERT_TRUE(out_is(&d, "HTTP/1.1 200 OK\r\nX-Y: z\r\nTransfer-Encoding: chunked\r\n\r\n"
+                              "10\r\n0123456789abcdef\r\n"));
+    CU_ASSERT_EQUAL(feed(&d, "1\r\nx\r\n0\r\n\r\nGET /2 HTTP/1.1\r\n\r\n"),
+                    strlen("GET /2 HTTP/1.1\r\n\r\n"));
+    CU_ASSERT_TRUE(http1_is_busy(d.owner.h));
+    CU_ASSERT_EQUAL(d.owner.ended, 1);
+    http1_finish(d.owner.h);
+    CU_ASSERT_TRUE(out_is(&d, "0\r\n\r\n"));
+    CU_ASSERT_FALSE(http1_is_over(d.owner.h));
+    CU_ASSERT_EQUAL(feed(&d, "GET /2 HTTP/1.1\r\n\r\n"), 0);
+    CU_ASSERT_STRING_EQUAL(d.owner.target, "/2");
+    /* broken off: no last chunk */
+    begin(&d);
+    d.out.size = 0;
+    http1_break(d.owner.h);
+    CU_ASSERT_EQUAL(d.out.size, 0);
+    CU_ASSERT_TRUE(http1_is_over(d.owner.h));
+    door_close(&d);
+
+    /* HTTP/1.0 has no chunks: the close is the end */
+    door_open(&d);
+    d.owner.later = true;
+    CU_ASSERT_EQUAL(feed(&d, "GET / HTTP/1.0\r\n\r\n"), 0);
+    begin(&d);
+    http1_write(d.owner.h, view_of_text("ab"));
+    http1_finish(d.owner.h);
+    CU_ASSERT_TRUE(out_is(&d, "HTTP/1.1 200 OK\r\nX-Y: z\r\nConnection: close\r\n\r\nab"));
+    CU_ASSERT_TRUE(http1_is_over(d.owner.h));
+    door_close(&d);
+
+    /* HEAD: the header alone */
+    door_open(&d);
+    d.owner.later = true;
+    CU_ASSERT_EQUAL(feed(&d, "HEAD / HTTP/1.1\r\n\r\n"), 0);
+    begin(&d);
+    http1_write(d.owner.h, view_of_text("ab"));
+    http1_finish(d.owner.h);
+    CU_ASSERT_TRUE(out_is(&d, "HTTP/1.1 200 OK\r\nX-Y: z\r\nTransfer-Encoding: chunked\r\n\r\n"));
+    CU_ASSERT_FALSE(http1_is_over(d.owner.h));
+    door_close(&d);
+
+    /* finished while the body still comes: the connection ends */
+    door_open(&d);
+    d.owner.later = true;
+    CU_ASSERT_EQUAL(feed(&d, "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"), 0);
+    begin(&d);
+    http1_finish(d.owner.h);
+    CU_ASSERT_TRUE(http1_is_over(d.owner.h));
+    door_close(&d);
+
+    /* garbage in the body while the answer is under way: no second answer */
+    door_open(&d);
+    d.owner.later = true;
+    CU_ASSERT_EQUAL(feed(&d, "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"), 0);
+    begin(&d);
+    d.out.size = 0;
+    (void)feed(&d, "zz\r\n");
+    CU_ASSERT_EQUAL(d.out.size, 0);
+    CU_ASSERT_TRUE(http1_is_over(d.owner.h));
+    door_close(&d);
+}
+
+/* 204 and 304 have no body and say no size. */
+static void bodiless_answers(void)
+{
+    struct door d;
+    door_open(&d);
+    d.owner.later = true;
+    CU_ASSERT_EQUAL(feed(&d, "GET / HTTP/1.1\r\n\r\n"), 0);
+    struct http1_answer a = {.status = 304, .body = view_of_text("x")};
+    http1_respond(d.owner.h, &a);
+    CU_ASSERT_TRUE(out_is(&d, "HTTP/1.1 304 Not Modified\r\n\r\n"));
+    door_close(&d);
+}
+
+/* Many small requests in one read: each has its own bound (the header's is not theirs together). */
+static void pipelined_requests_are_bounded_one_by_one(void)
+{
+    struct door d;
+    door_open(&d);
+    struct buffer many = {0};
+    for (int i = 0; i < 2000; i++) {
+        buffer_append(&many, "GET / HTTP/1.1\r\nHost: a\r\n\r\n", 27);
+    }
+    struct view in = view_of(many.data, many.size);
+    http1_feed(d.owner.h, &in);
+    CU_ASSERT_EQUAL(in.size, 0);
+    CU_ASSERT_EQUAL(d.owner.requests, 2000);
+    buffer_free(&many);
+    door_close(&d);
+}
+
 SUITE("net http1", TEST(answers_on_a_kept_connection), TEST(reads_octet_by_octet),
       TEST(one_request_at_a_time), TEST(closes_when_asked), TEST(head_has_no_body),
       TEST(declines_upgrades), TEST(refuses_what_it_cannot_read),
-      TEST(bounds_each_header_by_itself), TEST(truncations_and_flips_are_survived))
+      TEST(bounds_each_header_by_itself), TEST(truncations_and_flips_are_survived),
+      TEST(fields_are_kept), TEST(tells_the_client_to_go_on),
+      TEST(an_early_answer_passes_the_body_over), TEST(answers_in_pieces), TEST(bodiless_answers),
+      TEST(pipelined_requests_are_bounded_one_by_one))
