@@ -5,7 +5,7 @@
  */
 #include "rpc_kv.h"
 
-#include "proto.h"
+#include "rpc_kv_fields.h"
 
 /* ---- requests ------------------------------------------------------------------------------------- */
 
@@ -42,35 +42,40 @@ static void set_flag(struct command *c, enum command_flag flag, bool on)
     c->flags = (uint16_t)(on ? c->flags | flag : c->flags & ~flag);
 }
 
-enum err rpc_put_decode(struct view in, size_t request_bytes_max, struct command *out)
+bool kv_fields_put(struct view in, struct command *c)
 {
-    struct command c = {.op = COMMAND_PUT};
     struct proto_reader r = proto_reader_of(in);
     while (proto_next(&r)) {
         switch (r.field) {
         case PUT_KEY:
-            c.key = proto_octets(&r);
+            c->key = proto_octets(&r);
             break;
         case PUT_VALUE:
-            c.value = proto_octets(&r);
+            c->value = proto_octets(&r);
             break;
         case PUT_LEASE:
-            c.lease = (int64_t)proto_number(&r);
+            c->lease = (int64_t)proto_number(&r);
             break;
         case PUT_PREV_KV:
-            set_flag(&c, COMMAND_PREV_KV, proto_number(&r) != 0);
+            set_flag(c, COMMAND_PREV_KV, proto_number(&r) != 0);
             break;
         case PUT_IGNORE_VALUE:
-            set_flag(&c, COMMAND_IGNORE_VALUE, proto_number(&r) != 0);
+            set_flag(c, COMMAND_IGNORE_VALUE, proto_number(&r) != 0);
             break;
         case PUT_IGNORE_LEASE:
-            set_flag(&c, COMMAND_IGNORE_LEASE, proto_number(&r) != 0);
+            set_flag(c, COMMAND_IGNORE_LEASE, proto_number(&r) != 0);
             break;
         default:
             break;
         }
     }
-    if (r.failed) {
+    return !r.failed;
+}
+
+enum err rpc_put_decode(struct view in, size_t request_bytes_max, struct command *out)
+{
+    struct command c = {.op = COMMAND_PUT};
+    if (!kv_fields_put(in, &c)) {
         return ERR_MALFORMED;
     }
     if (c.key.size == 0) {
@@ -89,26 +94,31 @@ enum err rpc_put_decode(struct view in, size_t request_bytes_max, struct command
     return OK;
 }
 
-enum err rpc_delete_range_decode(struct view in, size_t request_bytes_max, struct command *out)
+bool kv_fields_delete_range(struct view in, struct command *c)
 {
-    struct command c = {.op = COMMAND_DELETE_RANGE};
     struct proto_reader r = proto_reader_of(in);
     while (proto_next(&r)) {
         switch (r.field) {
         case DELETE_KEY:
-            c.key = proto_octets(&r);
+            c->key = proto_octets(&r);
             break;
         case DELETE_RANGE_END:
-            c.range_end = proto_octets(&r);
+            c->range_end = proto_octets(&r);
             break;
         case DELETE_PREV_KV:
-            set_flag(&c, COMMAND_PREV_KV, proto_number(&r) != 0);
+            set_flag(c, COMMAND_PREV_KV, proto_number(&r) != 0);
             break;
         default:
             break;
         }
     }
-    if (r.failed) {
+    return !r.failed;
+}
+
+enum err rpc_delete_range_decode(struct view in, size_t request_bytes_max, struct command *out)
+{
+    struct command c = {.op = COMMAND_DELETE_RANGE};
+    if (!kv_fields_delete_range(in, &c)) {
         return ERR_MALFORMED;
     }
     if (c.key.size == 0) {
@@ -121,114 +131,101 @@ enum err rpc_delete_range_decode(struct view in, size_t request_bytes_max, struc
     return OK;
 }
 
-enum err rpc_range_decode(struct view in, struct query *out)
+bool kv_fields_range(struct view in, struct query *q)
 {
-    struct query q = {.limit = 0};
-    /* enums are open: any 32-bit number may come, so they are looked at before they become ours */
-    int32_t sort_order = SORT_NONE;
-    int32_t sort_target = SORT_KEY;
     struct proto_reader r = proto_reader_of(in);
     while (proto_next(&r)) {
         switch (r.field) {
         case RANGE_KEY:
-            q.key = proto_octets(&r);
+            q->key = proto_octets(&r);
             break;
         case RANGE_RANGE_END:
-            q.range_end = proto_octets(&r);
+            q->range_end = proto_octets(&r);
             break;
         case RANGE_LIMIT:
-            q.limit = (int64_t)proto_number(&r);
+            q->limit = (int64_t)proto_number(&r);
             break;
         case RANGE_REVISION:
-            q.revision = (int64_t)proto_number(&r);
+            q->revision = (int64_t)proto_number(&r);
             break;
         case RANGE_SORT_ORDER:
-            sort_order = (int32_t)proto_number(&r);
+            q->sort_order = (enum sort_order)(uint32_t)proto_number(&r);
             break;
         case RANGE_SORT_TARGET:
-            sort_target = (int32_t)proto_number(&r);
+            q->sort_target = (enum sort_target)(uint32_t)proto_number(&r);
             break;
         case RANGE_SERIALIZABLE:
-            q.serializable = proto_number(&r) != 0;
+            q->serializable = proto_number(&r) != 0;
             break;
         case RANGE_KEYS_ONLY:
-            q.keys_only = proto_number(&r) != 0;
+            q->keys_only = proto_number(&r) != 0;
             break;
         case RANGE_COUNT_ONLY:
-            q.count_only = proto_number(&r) != 0;
+            q->count_only = proto_number(&r) != 0;
             break;
         case RANGE_MIN_MOD_REVISION:
-            q.min_mod_revision = (int64_t)proto_number(&r);
+            q->min_mod_revision = (int64_t)proto_number(&r);
             break;
         case RANGE_MAX_MOD_REVISION:
-            q.max_mod_revision = (int64_t)proto_number(&r);
+            q->max_mod_revision = (int64_t)proto_number(&r);
             break;
         case RANGE_MIN_CREATE_REVISION:
-            q.min_create_revision = (int64_t)proto_number(&r);
+            q->min_create_revision = (int64_t)proto_number(&r);
             break;
         case RANGE_MAX_CREATE_REVISION:
-            q.max_create_revision = (int64_t)proto_number(&r);
+            q->max_create_revision = (int64_t)proto_number(&r);
             break;
         default:
             break;
         }
     }
-    if (r.failed) {
+    return !r.failed;
+}
+
+enum err rpc_range_decode(struct view in, struct query *out)
+{
+    struct query q = {.limit = 0};
+    if (!kv_fields_range(in, &q)) {
         return ERR_MALFORMED;
     }
     if (q.key.size == 0) {
         return ERR_KEY_EMPTY;
     }
-    if (sort_order < SORT_NONE || sort_order > SORT_DESCEND || sort_target < SORT_KEY ||
-        sort_target > SORT_VALUE) {
+    /* enums are open: any 32-bit number may have come */
+    if ((uint32_t)q.sort_order > SORT_DESCEND || (uint32_t)q.sort_target > SORT_VALUE) {
         return ERR_INVALID_SORT;
     }
-    q.sort_order = (enum sort_order)sort_order;
-    q.sort_target = (enum sort_target)sort_target;
     *out = q;
     return OK;
 }
 
 /* ---- responses ------------------------------------------------------------------------------------- */
 
-enum header_field { HEADER_CLUSTER_ID = 1, HEADER_MEMBER_ID, HEADER_REVISION, HEADER_RAFT_TERM };
-
-enum key_value_field {
-    KEY_VALUE_KEY = 1,
-    KEY_VALUE_CREATE_REVISION,
-    KEY_VALUE_MOD_REVISION,
-    KEY_VALUE_VERSION,
-    KEY_VALUE_VALUE,
-    KEY_VALUE_LEASE,
-};
-
-enum { RESPONSE_HEADER = 1 };
-
-static size_t header_size(const struct response_header *h)
+size_t rpc_header_size(const struct response_header *h)
 {
     return proto_uint_size(h->cluster_id) + proto_uint_size(h->member_id) +
            proto_uint_size((uint64_t)h->revision) + proto_uint_size(h->raft_term);
 }
 
-static uint8_t *header_put(uint8_t *out, const struct response_header *h)
+uint8_t *rpc_header_put(uint8_t *out, const struct response_header *h)
 {
-    out = proto_embedded_put(out, RESPONSE_HEADER, header_size(h));
+    out = proto_embedded_put(out, RESPONSE_HEADER, rpc_header_size(h));
     out = proto_uint_put(out, HEADER_CLUSTER_ID, h->cluster_id);
     out = proto_uint_put(out, HEADER_MEMBER_ID, h->member_id);
     out = proto_uint_put(out, HEADER_REVISION, (uint64_t)h->revision);
     return proto_uint_put(out, HEADER_RAFT_TERM, h->raft_term);
 }
 
-static size_t key_value_size(const struct key_value *kv)
+size_t rpc_key_value_size(const struct key_value *kv)
 {
     return proto_bytes_size(kv->key) + proto_uint_size((uint64_t)kv->create_revision) +
            proto_uint_size((uint64_t)kv->mod_revision) + proto_uint_size((uint64_t)kv->version) +
            proto_bytes_size(kv->value) + proto_uint_size((uint64_t)kv->lease);
 }
 
-static uint8_t *key_value_put(uint8_t *out, unsigned field, const struct key_value *kv)
+uint8_t *rpc_key_value_put(uint8_t *out, unsigned field, const struct key_value *kv)
 {
-    out = proto_embedded_put(out, field, key_value_size(kv));
+    out = proto_embedded_put(out, field, rpc_key_value_size(kv));
     out = proto_bytes_put(out, KEY_VALUE_KEY, kv->key);
     out = proto_uint_put(out, KEY_VALUE_CREATE_REVISION, (uint64_t)kv->create_revision);
     out = proto_uint_put(out, KEY_VALUE_MOD_REVISION, (uint64_t)kv->mod_revision);
@@ -241,7 +238,7 @@ static size_t key_values_size(const struct result *r)
 {
     size_t size = 0;
     for (size_t i = 0; i < r->kv_count; i++) {
-        size += proto_embedded_size(key_value_size(&r->kvs[i]));
+        size += proto_embedded_size(rpc_key_value_size(&r->kvs[i]));
     }
     return size;
 }
@@ -249,27 +246,27 @@ static size_t key_values_size(const struct result *r)
 static uint8_t *key_values_put(uint8_t *out, unsigned field, const struct result *r)
 {
     for (size_t i = 0; i < r->kv_count; i++) {
-        out = key_value_put(out, field, &r->kvs[i]);
+        out = rpc_key_value_put(out, field, &r->kvs[i]);
     }
     return out;
 }
 
 size_t rpc_put_size(const struct response_header *header, const struct result *result)
 {
-    return proto_embedded_size(header_size(header)) + key_values_size(result);
+    return proto_embedded_size(rpc_header_size(header)) + key_values_size(result);
 }
 
 void rpc_put_write(const struct response_header *header, const struct result *result, uint8_t *out)
 {
     enum { PUT_RESPONSE_PREV_KV = 2 };
     ASSERT(result->kv_count <= 1);
-    out = header_put(out, header);
+    out = rpc_header_put(out, header);
     (void)key_values_put(out, PUT_RESPONSE_PREV_KV, result);
 }
 
 size_t rpc_delete_range_size(const struct response_header *header, const struct result *result)
 {
-    return proto_embedded_size(header_size(header)) + proto_uint_size((uint64_t)result->count) +
+    return proto_embedded_size(rpc_header_size(header)) + proto_uint_size((uint64_t)result->count) +
            key_values_size(result);
 }
 
@@ -277,14 +274,14 @@ void rpc_delete_range_write(const struct response_header *header, const struct r
                             uint8_t *out)
 {
     enum { DELETE_RESPONSE_DELETED = 2, DELETE_RESPONSE_PREV_KVS = 3 };
-    out = header_put(out, header);
+    out = rpc_header_put(out, header);
     out = proto_uint_put(out, DELETE_RESPONSE_DELETED, (uint64_t)result->count);
     (void)key_values_put(out, DELETE_RESPONSE_PREV_KVS, result);
 }
 
 size_t rpc_range_size(const struct response_header *header, const struct result *result)
 {
-    return proto_embedded_size(header_size(header)) + key_values_size(result) +
+    return proto_embedded_size(rpc_header_size(header)) + key_values_size(result) +
            proto_uint_size(result->more) + proto_uint_size((uint64_t)result->count);
 }
 
@@ -292,7 +289,7 @@ void rpc_range_write(const struct response_header *header, const struct result *
                      uint8_t *out)
 {
     enum { RANGE_RESPONSE_KVS = 2, RANGE_RESPONSE_MORE = 3, RANGE_RESPONSE_COUNT = 4 };
-    out = header_put(out, header);
+    out = rpc_header_put(out, header);
     out = key_values_put(out, RANGE_RESPONSE_KVS, result);
     out = proto_uint_put(out, RANGE_RESPONSE_MORE, result->more);
     (void)proto_uint_put(out, RANGE_RESPONSE_COUNT, (uint64_t)result->count);
