@@ -240,4 +240,51 @@ MUST_USE enum err kv_reader_compact_revision(struct kv_reader *r, int64_t *out);
 /* Size on disk: allocated and in use. */
 void kv_reader_sizes(struct kv_reader *r, uint64_t *file_bytes, uint64_t *used_bytes);
 
+/* ---- hashes and copies of kv.db ------------------------------------------------------------------ */
+
+/* What members agree on at equal revisions, whatever their files look like. */
+struct kv_hash {
+    uint32_t hash;
+    int64_t revision;         /* that was hashed */
+    int64_t compact_revision; /* in force then */
+};
+
+struct kv_hasher;
+MUST_USE enum err kv_hasher_open(const char *data_dir, uint32_t group, struct kv_hasher **out,
+                                 char *problem, size_t problem_size);
+void kv_hasher_close(struct kv_hasher **h);
+/* Hash what is committed now, up to a revision (0: all). A read transaction is held until the last step.
+ * ERR_FUTURE_REVISION, ERR_COMPACTED; then nothing was begun. ERR_IO, ERR_CORRUPT. */
+MUST_USE enum err kv_hasher_begin(struct kv_hasher *h, int64_t revision);
+/* At most rows_max rows of history. An error ends it. */
+MUST_USE enum err kv_hasher_step(struct kv_hasher *h, uint64_t rows_max, bool *done);
+/* After the last step. */
+void kv_hasher_result(const struct kv_hasher *h, struct kv_hash *out);
+/* Give up what is under way, if anything. */
+void kv_hasher_abandon(struct kv_hasher *h);
+
+#define KV_SNAPSHOT_SLOTS 2
+
+struct kv_snapshot_facts {
+    uint64_t applied_index, applied_term;
+    int64_t revision, compact_revision;
+    uint64_t bytes; /* of the file; an estimate until it is complete */
+};
+
+/* A copy of kv.db, as of one commit, in group-<g>/snapshot-<slot>.db. */
+struct kv_snapshot;
+/* Begin to copy what is committed now; what was in the slot is removed. A read transaction is held until
+ * the copy is complete. ERR_DISK_FULL also when there is no room for all of it. */
+MUST_USE enum err kv_snapshot_begin(const char *data_dir, uint32_t group, uint32_t slot,
+                                    struct kv_snapshot **out, char *problem, size_t problem_size);
+/* Copy at most `pages` of 4096 octets. *done: complete and on the disk. An error is final: close. */
+MUST_USE enum err kv_snapshot_step(struct kv_snapshot *s, uint32_t pages, bool *done);
+void kv_snapshot_facts(const struct kv_snapshot *s, struct kv_snapshot_facts *out);
+/* Octets of the complete copy. */
+MUST_USE enum err kv_snapshot_read(struct kv_snapshot *s, uint64_t offset, void *out, size_t size);
+/* Closes; the file stays until kv_snapshot_remove. NULL is fine. */
+void kv_snapshot_close(struct kv_snapshot **s);
+/* Remove a slot's file and what a crash left beside it. */
+MUST_USE enum err kv_snapshot_remove(const char *data_dir, uint32_t group, uint32_t slot);
+
 #endif

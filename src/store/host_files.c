@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
@@ -104,6 +105,20 @@ enum err host_link_make(const char *link_path, const char *target)
     }
     mem_free(next);
     return error;
+}
+
+enum err host_free_bytes(const char *folder, uint64_t *out)
+{
+    if (!vfs_is_host()) {
+        *out = UINT64_MAX;
+        return OK;
+    }
+    struct statvfs facts;
+    if (statvfs(folder, &facts) != 0) {
+        return ERR_IO;
+    }
+    *out = (uint64_t)facts.f_bavail * facts.f_frsize;
+    return OK;
 }
 
 enum err host_inode(const char *path, uint64_t *inode)

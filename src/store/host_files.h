@@ -19,6 +19,10 @@ MUST_USE enum err host_link_make(const char *link_path, const char *target);
 /* The inode number of the path. ERR_NOT_FOUND if there is no such name, ERR_IO. 0 off the host. */
 MUST_USE enum err host_inode(const char *path, uint64_t *inode);
 
+/* Octets an unprivileged process may still write to the file system of the folder; UINT64_MAX off the
+ * host. ERR_IO. */
+MUST_USE enum err host_free_bytes(const char *folder, uint64_t *out);
+
 struct host_reader {
     int64_t pid; /* 0: nobody found */
     bool self;   /* it is this process */

@@ -134,6 +134,18 @@ enum err vfs_file_sync(struct vfs_file *file)
         file->methods->pMethods->xSync(file->methods, SQLITE_SYNC_NORMAL | SQLITE_SYNC_DATAONLY));
 }
 
+enum err vfs_file_remove(const char *path)
+{
+    sqlite3_vfs *vfs = sqlite3_vfs_find(NULL);
+    ASSERT(vfs != NULL);
+    int there = 0;
+    int rc = vfs->xAccess(vfs, path, SQLITE_ACCESS_EXISTS, &there);
+    if (rc == SQLITE_OK && there) {
+        rc = vfs->xDelete(vfs, path, 1);
+    }
+    return rc == SQLITE_IOERR_DELETE_NOENT ? OK : io_error(rc);
+}
+
 bool vfs_is_host(void)
 {
     const sqlite3_vfs *vfs = sqlite3_vfs_find(NULL);
