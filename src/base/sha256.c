@@ -6,7 +6,6 @@
 
 void sha256_start(struct sha256 *s)
 {
-    sha256_drop(s);
     EVP_MD_CTX *context = EVP_MD_CTX_new();
     ASSERT(context != NULL);
     ASSERT(EVP_DigestInit_ex(context, EVP_sha256(), NULL) == 1);

@@ -12,12 +12,12 @@
 
 #define SHA256_BYTES 32
 
-/* Zeroed: not started. */
+/* Zeroed or finished: not started. */
 struct sha256 {
     void *context; /* the library's; NULL while not started */
 };
 
-/* Begin anew; whatever was under way is forgotten. */
+/* Begin; what was in *s before is not looked at. */
 void sha256_start(struct sha256 *s);
 /* s must be started. */
 void sha256_add(struct sha256 *s, struct view octets);
