@@ -98,7 +98,7 @@ UNIT_SOURCES   := $(patsubst tests/%.c,%,$(wildcard tests/unit/*/test_*.c tests/
 STRESS_SOURCES := $(patsubst tests/%.c,%,$(wildcard tests/stress/test_*.c))
 # tests of rooms with threads in them, which ThreadSanitizer must see
 TSAN_SOURCES   := $(STRESS_SOURCES) $(patsubst tests/%.c,%,$(wildcard tests/unit/actor/test_*.c tests/unit/node/test_*.c))
-E2E_SCRIPTS    := $(wildcard tests/e2e/test_*.py)
+E2E_SCRIPTS    := $(wildcard tests/e2e/test_*.py tests/diff/test_*.py)
 
 .PHONY: unit-programs stress-programs fuzz-programs deps demo test check asan tsan e2e fuzz lint format bench \
 	install uninstall
@@ -154,6 +154,19 @@ fuzz:
 	$(MAKE) --no-print-directory -j2 CC=clang MODE=fuzz fuzz-programs
 	@tests/run $(foreach t,$(FUZZ_SOURCES),"$(t)=$(BUILD)/fuzz/tests/$(t) -runs=$(FUZZ_INPUTS) -seed=$(FUZZ_SEED) \
 	    -artifact_prefix=$(BUILD)/fuzz/")
+
+# The same random operations to holdfast and to etcd (tests/diff/diff.py). SEED=n OPS=m runs what was reported,
+# FAMILIES=kv,txn only those operations, SHRINK=1 leaves out what a difference does not need.
+.PHONY: diff diff-docs
+OPS ?= 100000
+diff:
+	@.ci/deps build test
+	@$(MAKE) --no-print-directory -j2 all
+	@BUILD=$(abspath $(BUILD)) /usr/bin/python3 tests/diff/diff.py --ops $(OPS) $(if $(SEED),--seed $(SEED)) \
+	    $(if $(FAMILIES),--families $(FAMILIES)) $(if $(SHRINK),--shrink) $(if $(AGAINST),--against $(AGAINST))
+
+diff-docs:
+	@/usr/bin/python3 tests/diff/diff.py --docs
 
 lint: all
 	@.ci/lint

@@ -9,15 +9,12 @@ import json
 import os
 import re
 import shutil
-import signal
-import subprocess
-import tempfile
 import unittest
 
 import cluster as e2e
+import etcd
 
 ETCDCTL = shutil.which("etcdctl")
-ETCD = shutil.which("etcd")
 
 
 def etcdctl(address, *words, input_text=None):
@@ -260,24 +257,11 @@ def plain(text):
 
 
 class SameAsEtcd(unittest.TestCase):
-    @unittest.skipUnless(ETCD, "Debian's etcd-server is not installed")
     def test_same_answers(self):
         ours = e2e.Cluster(3).start()
-        directory = tempfile.mkdtemp(prefix="holdfast-etcd-")
-        client_port, peer_port = e2e.free_port(), e2e.free_port()
-        process = None
+        oracle = etcd.Etcd()
+        theirs = oracle.address
         try:
-            with open(os.path.join(directory, "log"), "wb") as log:
-                process = e2e.start_process(
-                    [ETCD, "--data-dir", os.path.join(directory, "data"),
-                     "--listen-client-urls", f"http://127.0.0.1:{client_port}",
-                     "--advertise-client-urls", f"http://127.0.0.1:{client_port}",
-                     "--listen-peer-urls", f"http://127.0.0.1:{peer_port}",
-                     "--initial-advertise-peer-urls", f"http://127.0.0.1:{peer_port}",
-                     "--initial-cluster", f"default=http://127.0.0.1:{peer_port}"],
-                    stdout=log, stderr=subprocess.STDOUT)
-            theirs = f"127.0.0.1:{client_port}"
-            e2e.wait_until(lambda: e2e.http_get(theirs, "/health")[0] == 200, "etcd is healthy")
             nodes = list(ours)
             for i, words in enumerate(SCRIPT):
                 with self.subTest(" ".join(words)):
@@ -291,10 +275,7 @@ class SameAsEtcd(unittest.TestCase):
             ours.check_logs()
             ours.stop()
         finally:
-            if process is not None:
-                process.send_signal(signal.SIGKILL)
-                process.wait()
-            shutil.rmtree(directory, ignore_errors=True)
+            oracle.close()
 
 
 if __name__ == "__main__":
