@@ -36,8 +36,10 @@
 /* What kv.db says of itself as it is durable on disk. */
 struct kv_meta {
     uint64_t applied_index, applied_term;
-    int64_t revision;         /* 1 when empty */
-    int64_t compact_revision; /* 0: never */
+    int64_t revision;          /* 1 when empty */
+    int64_t compact_revision;  /* 0: never */
+    uint64_t cluster_time_us;  /* greatest stamp of an applied entry */
+    uint64_t compact_progress; /* history up to this change is free of what compaction removes */
     /* Of the newest CONFIG entry at or below applied_index, also when the log no longer holds it;
      * count 0: none was applied yet. */
     struct configuration configuration;
@@ -181,20 +183,34 @@ struct kv_history {
         jump_change; /* an older ancestor, skew-binary, for O(log n) reads in the past; 0: none */
 };
 
+/* A row of the table `leases`; times in cluster time. */
+struct kv_lease {
+    int64_t id;
+    int64_t ttl_s;
+    uint64_t deadline_us;
+    uint64_t granted_us;
+};
+
 /* A sealed batch of changes on its way from apply to flush: one block of octets. Built in two parts:
  * history rows in change order while entries are applied, then current rows in key order at sealing. */
 struct kv_batch {
     uint64_t number;
     uint64_t applied_index, applied_term;
     int64_t revision;
+    int64_t compact_revision;
+    uint64_t cluster_time_us;
     struct configuration *members; /* to write to the members table; NULL: unchanged. Owned. */
     struct buffer history;         /* encoded rows */
     size_t history_count;
     struct buffer current;
     size_t current_count;
+    struct buffer leases;
+    size_t lease_count;
 };
 void kv_batch_add_history(struct kv_batch *b, const struct kv_history *row);
 void kv_batch_add_current(struct kv_batch *b, const struct kv_current *row);
+/* The lease as it is now; ended: it is no more. The last word of a batch on a lease counts. */
+void kv_batch_add_lease(struct kv_batch *b, const struct kv_lease *row, bool ended);
 void kv_batch_free(struct kv_batch **b);
 
 struct kv_writer;
@@ -237,6 +253,16 @@ MUST_USE enum err kv_reader_history_next(struct kv_reader *r, struct kv_history 
 void kv_reader_history_end(struct kv_reader *r);
 /* meta.compact_revision in this burst's snapshot: below it history may be gone from the file. */
 MUST_USE enum err kv_reader_compact_revision(struct kv_reader *r, int64_t *out);
+/* All leases, and all keys that hang on one, in no particular order; *count of them in an array that the
+ * caller frees with mem_free (a lease's keys: one allocation, the octets behind the array). For the start:
+ * they work in one go. ERR_IO, ERR_CORRUPT. */
+struct kv_lease_key {
+    int64_t lease;
+    struct view key;
+};
+MUST_USE enum err kv_reader_leases(struct kv_reader *r, struct kv_lease **out, size_t *count);
+MUST_USE enum err kv_reader_lease_keys(struct kv_reader *r, struct kv_lease_key **out,
+                                       size_t *count);
 /* Size on disk: allocated and in use. */
 void kv_reader_sizes(struct kv_reader *r, uint64_t *file_bytes, uint64_t *used_bytes);
 

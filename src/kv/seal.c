@@ -47,6 +47,8 @@ struct kv_batch *kv_seal(struct kv *kv)
     batch->applied_index = kv->applied_index;
     batch->applied_term = kv->applied_term;
     batch->revision = kv->revision;
+    batch->compact_revision = kv->compact_revision;
+    batch->cluster_time_us = kv->cluster_time_us;
 
     struct key_index_cursor c = key_index_seek(&kv->overlay.open.index, view_of(NULL, 0));
     struct view key;

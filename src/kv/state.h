@@ -3,6 +3,8 @@
  * state.h: the state machine's private struct, seen by the files of this room only.
  *
  *   mvcc.c     create, destroy, apply an entry
+ *   write.c    the changes of one entry: puts and range deletes
+ *   lease.c    leases
  *   range.c    sliced reads
  *   seal.c     batches: sealing, flushed, sizes
  *   hash.c     checksum of the logical state
@@ -20,6 +22,7 @@
 #define HOLDFAST_KV_STATE_H
 
 #include "kv.h"
+#include "kv/lease_table.h"
 #include "kv/overlay.h"
 
 /* A result that gRPC could not carry in one message is refused: etcd's own bound on sending. */
@@ -34,6 +37,7 @@ struct kv {
 
     int64_t revision;
     int64_t compact_revision;
+    uint64_t cluster_time_us; /* greatest stamp of an applied entry */
     uint64_t applied_index, applied_term;
 
     struct kv_batch *open; /* NULL until an entry is applied after sealing */
@@ -44,6 +48,8 @@ struct kv {
     size_t sealed_bytes;        /* of the sealed batch's encoding, which flush holds */
     int64_t sealed_revision;    /* revision as of the newest sealed batch */
     int64_t committed_revision; /* kv.db holds every change up to here */
+
+    struct lease_table leases;
 
     bool events_wanted;        /* someone on this node watches */
     struct event_block events; /* since kv_events_take; empty unless wanted */

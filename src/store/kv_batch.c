@@ -32,6 +32,16 @@ void kv_batch_add_current(struct kv_batch *b, const struct kv_current *row)
     b->current_count++;
 }
 
+void kv_batch_add_lease(struct kv_batch *b, const struct kv_lease *row, bool ended)
+{
+    buffer_u64(&b->leases, (uint64_t)row->id);
+    buffer_u64(&b->leases, (uint64_t)row->ttl_s);
+    buffer_u64(&b->leases, row->deadline_us);
+    buffer_u64(&b->leases, row->granted_us);
+    buffer_u8(&b->leases, ended ? 1 : 0);
+    b->lease_count++;
+}
+
 void kv_batch_free(struct kv_batch **b)
 {
     struct kv_batch *batch = *b;
@@ -42,6 +52,7 @@ void kv_batch_free(struct kv_batch **b)
     mem_free(batch->members);
     buffer_free(&batch->history);
     buffer_free(&batch->current);
+    buffer_free(&batch->leases);
     mem_free(batch);
 }
 
@@ -91,6 +102,28 @@ bool kv_batch_current_next(struct kv_batch_cursor *at, struct kv_current *out)
     out->depth = reader_u64(&at->in);
     out->deleted = reader_u8(&at->in) != 0;
     out->key = reader_view(&at->in);
+    ASSERT(!at->in.failed);
+    return true;
+}
+
+void kv_batch_lease_start(const struct kv_batch *b, struct kv_batch_cursor *at)
+{
+    at->in = (struct reader){.data = b->leases.data, .size = b->leases.size};
+    at->left = b->lease_count;
+}
+
+bool kv_batch_lease_next(struct kv_batch_cursor *at, struct kv_lease *out, bool *ended)
+{
+    if (at->left == 0) {
+        ASSERT(at->in.size == 0);
+        return false;
+    }
+    at->left--;
+    out->id = (int64_t)reader_u64(&at->in);
+    out->ttl_s = (int64_t)reader_u64(&at->in);
+    out->deadline_us = reader_u64(&at->in);
+    out->granted_us = reader_u64(&at->in);
+    *ended = reader_u8(&at->in) != 0;
     ASSERT(!at->in.failed);
     return true;
 }

@@ -17,5 +17,7 @@ void kv_batch_history_start(const struct kv_batch *b, struct kv_batch_cursor *at
 bool kv_batch_history_next(struct kv_batch_cursor *at, struct kv_history *out);
 void kv_batch_current_start(const struct kv_batch *b, struct kv_batch_cursor *at);
 bool kv_batch_current_next(struct kv_batch_cursor *at, struct kv_current *out);
+void kv_batch_lease_start(const struct kv_batch *b, struct kv_batch_cursor *at);
+bool kv_batch_lease_next(struct kv_batch_cursor *at, struct kv_lease *out, bool *ended);
 
 #endif

@@ -21,6 +21,7 @@
 struct kv_reader {
     struct db db;
     sqlite3_stmt *current, *history, *scan, *changes, *compacted, *begin, *end;
+    sqlite3_stmt *leases, *lease_keys; /* NULL until asked for */
     bool scanning;
     bool scanning_changes;
     bool held;                              /* a read transaction is open */
@@ -301,6 +302,99 @@ enum err kv_reader_compact_revision(struct kv_reader *r, int64_t *out)
     }
     db_done(r->compacted);
     return error;
+}
+
+/* ---- leases, at the start ------------------------------------------------------------------------ */
+
+enum err kv_reader_leases(struct kv_reader *r, struct kv_lease **out, size_t *count)
+{
+    struct kv_lease *leases = NULL;
+    size_t capacity = 0;
+    size_t found = 0;
+    bool row = false;
+    enum err error = hold(r);
+    if (error != OK) {
+        return error;
+    }
+    if (r->leases == NULL) {
+        error = db_prepare(&r->db, "SELECT lease_id, ttl_s, deadline_us, granted_us FROM leases",
+                           &r->leases);
+    }
+    while (error == OK) {
+        error = db_step(&r->db, r->leases, &row);
+        if (error != OK || !row) {
+            break;
+        }
+        ARRAY_RESERVE(leases, capacity, found + 1);
+        leases[found++] = (struct kv_lease){
+            .id = sqlite3_column_int64(r->leases, 0),
+            .ttl_s = sqlite3_column_int64(r->leases, 1),
+            .deadline_us = db_column_u64(r->leases, 2),
+            .granted_us = db_column_u64(r->leases, 3),
+        };
+    }
+    if (r->leases != NULL) {
+        db_done(r->leases);
+    }
+    if (error != OK) {
+        mem_free(leases);
+        return error;
+    }
+    *out = leases;
+    *count = found;
+    return OK;
+}
+
+enum err kv_reader_lease_keys(struct kv_reader *r, struct kv_lease_key **out, size_t *count)
+{
+    struct kv_lease_key *keys = NULL;
+    struct buffer octets = {0};
+    size_t capacity = 0;
+    size_t found = 0;
+    bool row = false;
+    enum err error = hold(r);
+    if (error != OK) {
+        return error;
+    }
+    if (r->lease_keys == NULL) { /* the condition is the partial index's */
+        error =
+            db_prepare(&r->db, "SELECT lease, key FROM current WHERE lease <> 0", &r->lease_keys);
+    }
+    while (error == OK) {
+        error = db_step(&r->db, r->lease_keys, &row);
+        if (error != OK || !row) {
+            break;
+        }
+        struct view key = db_column_view(r->lease_keys, 1);
+        ARRAY_RESERVE(keys, capacity, found + 1);
+        keys[found++] = (struct kv_lease_key){
+            .lease = sqlite3_column_int64(r->lease_keys, 0),
+            .key = view_of(NULL, key.size),
+        };
+        buffer_append(&octets, key.data, key.size);
+    }
+    if (r->lease_keys != NULL) {
+        db_done(r->lease_keys);
+    }
+    if (error == OK && found > 0) {
+        keys = mem_realloc(keys, found * sizeof(*keys) + octets.size);
+        uint8_t *room = (uint8_t *)(keys + found);
+        if (octets.size > 0) {
+            memcpy(room, octets.data, octets.size);
+        }
+        for (size_t i = 0; i < found; i++) {
+            keys[i].key.data = room;
+            room += keys[i].key.size;
+        }
+    }
+    buffer_free(&octets);
+    if (error != OK) {
+        mem_free(keys);
+        return error;
+    }
+    *out = keys;
+    *count = found;
+    return OK;
 }
 
 void kv_reader_sizes(struct kv_reader *r, uint64_t *file_bytes, uint64_t *used_bytes)

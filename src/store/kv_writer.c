@@ -31,7 +31,7 @@
 struct kv_writer {
     struct db db;
     sqlite3_stmt *history_insert, *current_write, *members_clear, *member_insert;
-    sqlite3_stmt *cluster_write, *meta_write;
+    sqlite3_stmt *cluster_write, *meta_write, *lease_write, *lease_delete;
 };
 
 enum err kv_path(const char *data_dir, uint32_t group, char **out)
@@ -86,7 +86,11 @@ static enum err prepare_all(struct kv_writer *w)
         {&w->member_insert, "INSERT INTO members(position, member_id, name, peer, client, "
                             "voter_incoming, voter_outgoing) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)"},
         {&w->cluster_write, "UPDATE meta SET cluster_id = ?1"},
-        {&w->meta_write, "UPDATE meta SET applied_index = ?1, applied_term = ?2, revision = ?3"},
+        {&w->meta_write, "UPDATE meta SET applied_index = ?1, applied_term = ?2, revision = ?3, "
+                         "compact_revision = ?4, cluster_time_us = ?5"},
+        {&w->lease_write, "REPLACE INTO leases(lease_id, ttl_s, deadline_us, granted_us) "
+                          "VALUES(?1, ?2, ?3, ?4)"},
+        {&w->lease_delete, "DELETE FROM leases WHERE lease_id = ?1"},
     };
     for (size_t i = 0; i < ARRAY_COUNT(list); i++) {
         enum err error = db_prepare(&w->db, list[i].sql, list[i].out);
@@ -147,9 +151,11 @@ static enum err read_meta(struct kv_writer *w, struct kv_meta *out)
 {
     sqlite3_stmt *s = NULL;
     bool row = false;
-    enum err error = db_prepare(
-        &w->db,
-        "SELECT applied_index, applied_term, revision, compact_revision, cluster_id FROM meta", &s);
+    enum err error =
+        db_prepare(&w->db,
+                   "SELECT applied_index, applied_term, revision, compact_revision, cluster_id, "
+                   "cluster_time_us, compact_progress FROM meta",
+                   &s);
     if (error == OK) {
         error = db_step(&w->db, s, &row);
     }
@@ -162,6 +168,8 @@ static enum err read_meta(struct kv_writer *w, struct kv_meta *out)
         out->revision = sqlite3_column_int64(s, 2);
         out->compact_revision = sqlite3_column_int64(s, 3);
         out->configuration.cluster_id = db_column_u64(s, 4);
+        out->cluster_time_us = db_column_u64(s, 5);
+        out->compact_progress = db_column_u64(s, 6);
     }
     if (s != NULL) {
         db_done(s);
@@ -311,6 +319,28 @@ static enum err write_members(struct kv_writer *w, const struct configuration *c
     return error;
 }
 
+static enum err write_leases(struct kv_writer *w, const struct kv_batch *batch)
+{
+    struct kv_batch_cursor at;
+    struct kv_lease row;
+    bool ended = false;
+    kv_batch_lease_start(batch, &at);
+    while (kv_batch_lease_next(&at, &row, &ended)) {
+        sqlite3_stmt *s = ended ? w->lease_delete : w->lease_write;
+        db_bind_i64(s, 1, row.id);
+        if (!ended) {
+            db_bind_i64(s, 2, row.ttl_s);
+            db_bind_u64(s, 3, row.deadline_us);
+            db_bind_u64(s, 4, row.granted_us);
+        }
+        enum err error = db_run(&w->db, s);
+        if (error != OK) {
+            return error;
+        }
+    }
+    return OK;
+}
+
 enum err kv_writer_write(struct kv_writer *w, const struct kv_batch *batch)
 {
     enum err error = db_begin(&w->db);
@@ -321,6 +351,9 @@ enum err kv_writer_write(struct kv_writer *w, const struct kv_batch *batch)
     if (error == OK) {
         error = write_current(w, batch);
     }
+    if (error == OK) {
+        error = write_leases(w, batch);
+    }
     if (error == OK && batch->members != NULL) {
         error = write_members(w, batch->members);
     }
@@ -328,6 +361,8 @@ enum err kv_writer_write(struct kv_writer *w, const struct kv_batch *batch)
         db_bind_u64(w->meta_write, 1, batch->applied_index);
         db_bind_u64(w->meta_write, 2, batch->applied_term);
         db_bind_i64(w->meta_write, 3, batch->revision);
+        db_bind_i64(w->meta_write, 4, batch->compact_revision);
+        db_bind_u64(w->meta_write, 5, batch->cluster_time_us);
         error = db_run(&w->db, w->meta_write);
     }
     if (error != OK) {

@@ -665,8 +665,65 @@ static void committed_is_synced(void)
     test_folder_remove(folder);
 }
 
-SUITE("store: kv.db", TEST(round_trip), TEST(tombstones_and_octets), TEST(scan_in_order),
-      TEST(members_kept), TEST(views_for_people), TEST(foreign_write_stops),
+/* Leases come and go with the batches; the keys that hang on one are found without reading the others. */
+static void leases_and_their_keys(void)
+{
+    char folder[TEST_PATH_MAX];
+    struct kv_meta meta;
+    test_folder_make(folder);
+    struct kv_writer *w = writer_open(folder, &meta);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(w);
+    CU_ASSERT_EQUAL(write_puts(w, 1, 3, 2, 1), OK); /* keys of lease -5 */
+    struct kv_batch *b = mem_zalloc(sizeof(*b));
+    const struct kv_lease first = {.id = -5, .ttl_s = 60, .deadline_us = 70, .granted_us = 10};
+    const struct kv_lease second = {.id = 9, .ttl_s = 2, .deadline_us = 12, .granted_us = 10};
+    const struct kv_lease later = {.id = -5, .ttl_s = 60, .deadline_us = 80, .granted_us = 10};
+    const struct kv_current free_key = {
+        .key = view_of_text("free"), .change = change_id(3, 0), .create_revision = 3};
+    kv_batch_add_lease(b, &first, false);
+    kv_batch_add_lease(b, &second, false);
+    kv_batch_add_lease(b, &later, false);
+    kv_batch_add_lease(b, &second, true);
+    kv_batch_add_current(b, &free_key);
+    b->revision = 3;
+    b->compact_revision = 2;
+    b->cluster_time_us = 77;
+    CU_ASSERT_EQUAL(kv_writer_write(w, b), OK);
+    kv_batch_free(&b);
+
+    struct kv_reader *r = reader_open(folder);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(r);
+    struct kv_lease *leases = NULL;
+    struct kv_lease_key *keys = NULL;
+    size_t count = 0;
+    CU_ASSERT_EQUAL_FATAL(kv_reader_leases(r, &leases, &count), OK);
+    CU_ASSERT_EQUAL_FATAL(count, 1);
+    CU_ASSERT_EQUAL(leases[0].id, -5);
+    CU_ASSERT_EQUAL(leases[0].ttl_s, 60);
+    CU_ASSERT_EQUAL(leases[0].deadline_us, 80);
+    CU_ASSERT_EQUAL(leases[0].granted_us, 10);
+    mem_free(leases);
+    CU_ASSERT_EQUAL_FATAL(kv_reader_lease_keys(r, &keys, &count), OK);
+    CU_ASSERT_EQUAL_FATAL(count, 3);
+    for (size_t i = 0; i < count; i++) {
+        char key[32];
+        (void)snprintf(key, sizeof(key), "k%08zu", i + 1);
+        CU_ASSERT_EQUAL(keys[i].lease, -5);
+        CU_ASSERT_TRUE(view_equal(keys[i].key, view_of_text(key)));
+    }
+    mem_free(keys);
+    kv_reader_close(&r);
+    kv_writer_close(&w);
+    w = writer_open(folder, &meta);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(w);
+    CU_ASSERT_EQUAL(meta.compact_revision, 2);
+    CU_ASSERT_EQUAL(meta.cluster_time_us, 77);
+    kv_writer_close(&w);
+    test_folder_remove(folder);
+}
+
+SUITE("store: kv.db", TEST(leases_and_their_keys), TEST(round_trip), TEST(tombstones_and_octets),
+      TEST(scan_in_order), TEST(members_kept), TEST(views_for_people), TEST(foreign_write_stops),
       TEST(busy_writer_is_a_stall), TEST(other_formats_refused), TEST(link_for_people),
       TEST(killed_between_any_two_writes), TEST(each_error_is_told), TEST(reader_errors_are_told),
       TEST(committed_is_synced))
