@@ -9,7 +9,7 @@
 #include <time.h>
 
 struct waiting_call {
-    bool done, transport;
+    bool done, transport, refused;
     struct cli_answer answer;
 };
 
@@ -18,6 +18,7 @@ static void take_answer(void *context, const struct grpc_answer *answer)
     struct waiting_call *waiting = context;
     waiting->done = true;
     waiting->transport = answer->transport;
+    waiting->refused = answer->refused;
     waiting->answer.status = answer->status;
     memcpy(waiting->answer.message, answer->message, sizeof(waiting->answer.message));
     waiting->answer.body = bytes_copy(answer->body);
@@ -75,6 +76,9 @@ static enum try_result try_once(struct cli_session *session, const char *path, s
         bytes_free(&waiting.answer.body);
         (void)snprintf(problem, problem_size, "%s: %s", address,
                        in_time ? "connection broke before the answer" : "no answer in time");
+        if (waiting.refused) {
+            return TRY_NOT_CONNECTED; /* as a server that says goodbye: it has not looked at it */
+        }
         return in_time ? TRY_BROKEN : TRY_TIMED_OUT;
     }
     *out = waiting.answer;
