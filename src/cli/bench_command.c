@@ -162,7 +162,7 @@ enum cli_exit command_bench(const struct cli_arguments *arguments)
     if (!puts && !gets) {
         fprintf(stderr,
                 "holdfastctl: usage: holdfastctl bench put|get [--connections N] [--streams N] "
-                "[--requests N] [--keys N] [--value-size OCTETS] [--seed N]\n");
+                "[--requests N] [--key-count N] [--value-size OCTETS] [--seed N]\n");
         return CLI_USAGE;
     }
     size_t count = arguments->bench_connections;

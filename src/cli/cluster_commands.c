@@ -12,8 +12,7 @@ struct member_status {
     Etcdserverpb__StatusResponse *status;
 };
 
-static enum cli_exit fetch_members(struct cli_session *session,
-                                   Etcdserverpb__MemberListResponse **out)
+enum cli_exit cli_fetch_members(struct cli_session *session, Etcdserverpb__MemberListResponse **out)
 {
     /* Not linearizable: the list is wanted above all when there is no leader. */
     Etcdserverpb__MemberListRequest request = ETCDSERVERPB__MEMBER_LIST_REQUEST__INIT;
@@ -24,12 +23,10 @@ static enum cli_exit fetch_members(struct cli_session *session,
         return code;
     }
     *out = etcdserverpb__member_list_response__unpack(NULL, answer.body.size, answer.body.data);
-    bytes_free(&answer.body);
     if (*out == NULL) {
-        fprintf(stderr,
-                "holdfastctl: the server's answer cannot be read; is it an etcd v3 server?\n");
-        return CLI_FAILED;
+        return cli_unreadable(&answer);
     }
+    bytes_free(&answer.body);
     return CLI_OK;
 }
 
@@ -38,6 +35,11 @@ static void address_of_url(const char *url, char *out, size_t out_size)
 {
     const char *host = strstr(url, "://");
     (void)snprintf(out, out_size, "%s", host == NULL ? url : host + 3);
+}
+
+void cli_member_address(const Etcdserverpb__Member *member, char *out, size_t out_size)
+{
+    address_of_url(member->n_clienturls > 0 ? member->clienturls[0] : "", out, out_size);
 }
 
 static void fetch_status(const struct cli_arguments *arguments, struct member_status *of)
@@ -156,7 +158,7 @@ enum cli_exit command_status(const struct cli_arguments *arguments)
 {
     struct cli_session session = {.arguments = arguments};
     Etcdserverpb__MemberListResponse *members = NULL;
-    enum cli_exit code = fetch_members(&session, &members);
+    enum cli_exit code = cli_fetch_members(&session, &members);
     cli_session_close(&session);
     if (code != CLI_OK) {
         return code;
@@ -173,9 +175,7 @@ enum cli_exit command_status(const struct cli_arguments *arguments)
     for (size_t i = 0; i < members->n_members; i++) {
         struct member_status *of = &all[i];
         of->member = members->members[i];
-        if (of->member->n_clienturls > 0) {
-            address_of_url(of->member->clienturls[0], of->address, sizeof(of->address));
-        }
+        cli_member_address(of->member, of->address, sizeof(of->address));
         fetch_status(arguments, of);
         if (of->answered) {
             committed = of->status->raftindex > committed ? of->status->raftindex : committed;
@@ -197,7 +197,7 @@ enum cli_exit command_member_list(const struct cli_arguments *arguments)
 {
     struct cli_session session = {.arguments = arguments};
     Etcdserverpb__MemberListResponse *members = NULL;
-    enum cli_exit code = fetch_members(&session, &members);
+    enum cli_exit code = cli_fetch_members(&session, &members);
     cli_session_close(&session);
     if (code != CLI_OK) {
         return code;
@@ -212,12 +212,10 @@ enum cli_exit command_member_list(const struct cli_arguments *arguments)
     for (size_t i = 0; i < members->n_members; i++) {
         const Etcdserverpb__Member *m = members->members[i];
         char peer[MEMBER_ADDRESS_MAX + 1] = "";
-        char client[MEMBER_ADDRESS_MAX + 1] = "";
+        char client[MEMBER_ADDRESS_MAX + 1];
+        cli_member_address(m, client, sizeof(client));
         if (m->n_peerurls > 0) {
             address_of_url(m->peerurls[0], peer, sizeof(peer));
-        }
-        if (m->n_clienturls > 0) {
-            address_of_url(m->clienturls[0], client, sizeof(client));
         }
         if (arguments->output == OUTPUT_TABLE) {
             table_cell(&t, "%016" PRIx64, m->id);

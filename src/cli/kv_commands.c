@@ -1,151 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* kv_commands.c: put, get, del. */
+/* kv_commands.c: put, get, del, compact. */
 #include "cli.h"
 
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #define VALUE_READ_BYTES (64 * 1024)
 #define VALUE_BYTES_MAX  (64 * 1024 * 1024) /* the server refuses far less, with its own words */
-
-static ProtobufCBinaryData binary(struct view v)
-{
-    union {
-        const uint8_t *borrowed;
-        uint8_t *octets; /* packing only reads */
-    } data = {.borrowed = v.data};
-    return (ProtobufCBinaryData){.len = v.size, .data = data.octets};
-}
-
-static struct view view_of_binary(const ProtobufCBinaryData *b)
-{
-    return view_of(b->data, b->len);
-}
-
-static enum cli_exit usage(const char *text)
-{
-    fprintf(stderr, "holdfastctl: usage: holdfastctl %s\n  all options: holdfastctl --help\n",
-            text);
-    return CLI_USAGE;
-}
-
-static enum cli_exit unreadable(struct cli_answer *answer)
-{
-    bytes_free(&answer->body);
-    fprintf(stderr, "holdfastctl: the server's answer cannot be read; is it an etcd v3 server?\n");
-    return CLI_FAILED;
-}
-
-/*
- * Key and range end as etcd knows them: KEY [RANGE_END], or --prefix, or --from-key. The end of a
- * prefix is the prefix with its last octet below 0xff raised and the rest cut. `end` is the caller's.
- */
-static enum cli_exit key_range(const struct cli_arguments *arguments, struct view *key,
-                               struct bytes *end)
-{
-    static const uint8_t zero[] = {0};
-    *key = view_of_text(arguments->words[1]);
-    if (arguments->word_count > 2) {
-        if (arguments->prefix || arguments->from_key) {
-            fprintf(stderr, "holdfastctl: RANGE_END goes with neither --prefix nor --from-key\n");
-            return CLI_USAGE;
-        }
-        *end = bytes_copy(view_of_text(arguments->words[2]));
-    } else if (arguments->from_key || (arguments->prefix && key->size == 0)) {
-        *end = bytes_copy(view_of(zero, 1));
-        if (key->size == 0) {
-            *key = view_of(zero, 1);
-        }
-    } else if (arguments->prefix) {
-        *end = bytes_copy(*key);
-        while (end->size > 0 && end->data[end->size - 1] == 0xff) {
-            end->size--;
-        }
-        if (end->size == 0) {
-            bytes_free(end);
-            *end = bytes_copy(view_of(zero, 1));
-        } else {
-            end->data[end->size - 1]++;
-        }
-    }
-    return CLI_OK;
-}
-
-/* ---- printing -------------------------------------------------------------------------------------- */
-
-static void print_octets(struct view v)
-{
-    if (v.size > 0) { /* data may be NULL */
-        (void)fwrite(v.data, 1, v.size, stdout);
-    }
-}
-
-static void json_kv(const Mvccpb__KeyValue *kv)
-{
-    putchar('{');
-    print_json_octets(stdout, "key", view_of_binary(&kv->key));
-    putchar(',');
-    print_json_octets(stdout, "value", view_of_binary(&kv->value));
-    printf(",\"create_revision\":%" PRId64 ",\"mod_revision\":%" PRId64 ",\"version\":%" PRId64
-           ",\"lease\":%" PRId64 "}",
-           kv->create_revision, kv->mod_revision, kv->version, kv->lease);
-}
-
-static void json_kvs(const char *name, Mvccpb__KeyValue *const *kvs, size_t count)
-{
-    printf("\"%s\":[", name);
-    for (size_t i = 0; i < count; i++) {
-        if (i > 0) {
-            putchar(',');
-        }
-        json_kv(kvs[i]);
-    }
-    putchar(']');
-}
-
-static void table_octets(struct table *t, struct view v)
-{
-    if (text_is_printable(v)) {
-        table_cell(t, "%.*s", (int)v.size, (const char *)v.data);
-    } else {
-        table_cell(t, "(%zu octets)", v.size);
-    }
-}
-
-static void print_kvs(const struct cli_arguments *arguments, Mvccpb__KeyValue *const *kvs,
-                      size_t count)
-{
-    if (arguments->output == OUTPUT_TABLE) {
-        static const char *const titles[] = {"KEY", "VALUE", "CREATED", "MODIFIED", "VERSION"};
-        struct table t;
-        table_start(&t, ARRAY_COUNT(titles), titles);
-        for (size_t i = 0; i < count; i++) {
-            table_octets(&t, view_of_binary(&kvs[i]->key));
-            table_octets(&t, view_of_binary(&kvs[i]->value));
-            table_cell(&t, "%" PRId64, kvs[i]->create_revision);
-            table_cell(&t, "%" PRId64, kvs[i]->mod_revision);
-            table_cell(&t, "%" PRId64, kvs[i]->version);
-        }
-        table_print(&t, stdout);
-        return;
-    }
-    for (size_t i = 0; i < count; i++) {
-        if (!arguments->value_only) {
-            print_octets(view_of_binary(&kvs[i]->key));
-            putchar('\n');
-        }
-        if (!arguments->keys_only) {
-            print_octets(view_of_binary(&kvs[i]->value));
-            putchar('\n');
-        }
-    }
-}
-
-static int64_t revision_of(const Etcdserverpb__ResponseHeader *header)
-{
-    return header == NULL ? 0 : header->revision;
-}
 
 /* ---- put ------------------------------------------------------------------------------------------- */
 
@@ -169,7 +30,7 @@ static enum cli_exit read_value(struct buffer *out)
 enum cli_exit command_put(const struct cli_arguments *arguments)
 {
     if (arguments->word_count < 2 || arguments->word_count > 3) {
-        return usage("put KEY [VALUE]    (without VALUE it is read from standard input)");
+        return cli_usage("put KEY [VALUE]    (without VALUE it is read from standard input)");
     }
     struct buffer value = {0};
     enum cli_exit code = CLI_OK;
@@ -182,8 +43,8 @@ enum cli_exit command_put(const struct cli_arguments *arguments)
     struct cli_answer answer = {0};
     if (code == CLI_OK) {
         Etcdserverpb__PutRequest request = ETCDSERVERPB__PUT_REQUEST__INIT;
-        request.key = binary(view_of_text(arguments->words[1]));
-        request.value = binary(view_of(value.data, value.size));
+        request.key = cli_binary(view_of_text(arguments->words[1]));
+        request.value = cli_binary(view_of(value.data, value.size));
         request.lease = arguments->lease;
         request.prev_kv = arguments->previous;
         request.ignore_value = arguments->ignore_value;
@@ -198,16 +59,14 @@ enum cli_exit command_put(const struct cli_arguments *arguments)
     Etcdserverpb__PutResponse *response =
         etcdserverpb__put_response__unpack(NULL, answer.body.size, answer.body.data);
     if (response == NULL) {
-        return unreadable(&answer);
+        return cli_unreadable(&answer);
     }
-    size_t count = response->prev_kv != NULL ? 1 : 0;
     if (arguments->output == OUTPUT_JSON) {
-        printf("{\"revision\":%" PRId64 ",", revision_of(response->header));
-        json_kvs("previous", &response->prev_kv, count);
-        printf("}\n");
+        print_json_put(stdout, response);
+        putchar('\n');
     } else {
         printf("OK\n");
-        print_kvs(arguments, &response->prev_kv, count);
+        print_kvs(arguments, &response->prev_kv, response->prev_kv != NULL ? 1 : 0);
     }
     etcdserverpb__put_response__free_unpacked(response, NULL);
     bytes_free(&answer.body);
@@ -220,10 +79,8 @@ static enum cli_exit print_range(const struct cli_arguments *arguments,
                                  const Etcdserverpb__RangeResponse *response, bool single)
 {
     if (arguments->output == OUTPUT_JSON) {
-        printf("{\"revision\":%" PRId64 ",\"count\":%" PRId64 ",\"more\":%s,",
-               revision_of(response->header), response->count, response->more ? "true" : "false");
-        json_kvs("kvs", response->kvs, response->n_kvs);
-        printf("}\n");
+        print_json_range(stdout, response);
+        putchar('\n');
     } else if (arguments->count_only) {
         printf("%" PRId64 "\n", response->count);
     } else {
@@ -239,17 +96,17 @@ static enum cli_exit print_range(const struct cli_arguments *arguments,
 enum cli_exit command_get(const struct cli_arguments *arguments)
 {
     if (arguments->word_count < 2 || arguments->word_count > 3) {
-        return usage("get KEY [RANGE_END]");
+        return cli_usage("get KEY [RANGE_END]");
     }
     struct view key;
     struct bytes end = {0};
-    enum cli_exit code = key_range(arguments, &key, &end);
+    enum cli_exit code = cli_key_range(arguments, &key, &end);
     if (code != CLI_OK) {
         return code;
     }
     Etcdserverpb__RangeRequest request = ETCDSERVERPB__RANGE_REQUEST__INIT;
-    request.key = binary(key);
-    request.range_end = binary(bytes_view(&end));
+    request.key = cli_binary(key);
+    request.range_end = cli_binary(bytes_view(&end));
     request.limit = arguments->limit;
     request.revision = arguments->revision;
     request.keys_only = arguments->keys_only;
@@ -257,6 +114,10 @@ enum cli_exit command_get(const struct cli_arguments *arguments)
     request.serializable = arguments->serializable;
     request.sort_order = (Etcdserverpb__RangeRequest__SortOrder)arguments->sort_order;
     request.sort_target = (Etcdserverpb__RangeRequest__SortTarget)arguments->sort_target;
+    request.min_mod_revision = arguments->min_mod_revision;
+    request.max_mod_revision = arguments->max_mod_revision;
+    request.min_create_revision = arguments->min_create_revision;
+    request.max_create_revision = arguments->max_create_revision;
     struct cli_session session = {.arguments = arguments};
     struct cli_answer answer = {0};
     code = cli_call_message(&session, "/etcdserverpb.KV/Range", &request.base, false, &answer);
@@ -269,7 +130,7 @@ enum cli_exit command_get(const struct cli_arguments *arguments)
     Etcdserverpb__RangeResponse *response =
         etcdserverpb__range_response__unpack(NULL, answer.body.size, answer.body.data);
     if (response == NULL) {
-        return unreadable(&answer);
+        return cli_unreadable(&answer);
     }
     code = print_range(arguments, response, single);
     etcdserverpb__range_response__free_unpacked(response, NULL);
@@ -282,17 +143,17 @@ enum cli_exit command_get(const struct cli_arguments *arguments)
 enum cli_exit command_del(const struct cli_arguments *arguments)
 {
     if (arguments->word_count < 2 || arguments->word_count > 3) {
-        return usage("del KEY [RANGE_END]");
+        return cli_usage("del KEY [RANGE_END]");
     }
     struct view key;
     struct bytes end = {0};
-    enum cli_exit code = key_range(arguments, &key, &end);
+    enum cli_exit code = cli_key_range(arguments, &key, &end);
     if (code != CLI_OK) {
         return code;
     }
     Etcdserverpb__DeleteRangeRequest request = ETCDSERVERPB__DELETE_RANGE_REQUEST__INIT;
-    request.key = binary(key);
-    request.range_end = binary(bytes_view(&end));
+    request.key = cli_binary(key);
+    request.range_end = cli_binary(bytes_view(&end));
     request.prev_kv = arguments->previous;
     struct cli_session session = {.arguments = arguments};
     struct cli_answer answer = {0};
@@ -305,18 +166,43 @@ enum cli_exit command_del(const struct cli_arguments *arguments)
     Etcdserverpb__DeleteRangeResponse *response =
         etcdserverpb__delete_range_response__unpack(NULL, answer.body.size, answer.body.data);
     if (response == NULL) {
-        return unreadable(&answer);
+        return cli_unreadable(&answer);
     }
     if (arguments->output == OUTPUT_JSON) {
-        printf("{\"revision\":%" PRId64 ",\"deleted\":%" PRId64 ",", revision_of(response->header),
-               response->deleted);
-        json_kvs("previous", response->prev_kvs, response->n_prev_kvs);
-        printf("}\n");
+        print_json_delete(stdout, response);
+        putchar('\n');
     } else {
         printf("%" PRId64 "\n", response->deleted);
         print_kvs(arguments, response->prev_kvs, response->n_prev_kvs);
     }
     etcdserverpb__delete_range_response__free_unpacked(response, NULL);
     bytes_free(&answer.body);
+    return CLI_OK;
+}
+
+/* ---- compact --------------------------------------------------------------------------------------- */
+
+enum cli_exit command_compact(const struct cli_arguments *arguments)
+{
+    Etcdserverpb__CompactionRequest request = ETCDSERVERPB__COMPACTION_REQUEST__INIT;
+    if (arguments->word_count != 2 ||
+        !cli_parse_number(arguments->words[1], 0, INT64_MAX, &request.revision)) {
+        return cli_usage("compact REVISION [--physical]");
+    }
+    request.physical = arguments->physical;
+    struct cli_session session = {.arguments = arguments};
+    struct cli_answer answer = {0};
+    enum cli_exit code =
+        cli_call_message(&session, "/etcdserverpb.KV/Compact", &request.base, true, &answer);
+    cli_session_close(&session);
+    bytes_free(&answer.body);
+    if (code != CLI_OK) {
+        return code;
+    }
+    if (arguments->output == OUTPUT_JSON) {
+        printf("{\"compacted\":%" PRId64 "}\n", request.revision);
+    } else {
+        printf("compacted revision %" PRId64 "\n", request.revision);
+    }
     return CLI_OK;
 }

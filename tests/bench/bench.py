@@ -191,7 +191,7 @@ def ctl_bench(system, endpoints, what, connections, streams, requests, keys):
     before = processor_s(system.pids)
     code, out, err = e2e.run([e2e.HOLDFASTCTL, "--endpoints", ",".join(endpoints), "bench", what,
                               "--connections", str(connections), "--streams", str(streams), "--requests", str(requests),
-                              "--keys", str(keys), "--value-size", str(len(VALUE)), "-o", "json"], timeout_s=600)
+                              "--key-count", str(keys), "--value-size", str(len(VALUE)), "-o", "json"], timeout_s=600)
     spent = processor_s(system.pids) - before
     if code != 0:
         raise SystemExit(f"bench: {system.name}: holdfastctl bench {what}: {err}")

@@ -271,12 +271,12 @@ class Ctl(e2e.ClusterTest):
             server.close()
 
     def test_bench(self):
-        out = json.loads(self.ok("bench", "put", "--requests", "500", "--keys", "50", "--connections", "3",
+        out = json.loads(self.ok("bench", "put", "--requests", "500", "--key-count", "50", "--connections", "3",
                                  "--streams", "2", "-o", "json"))
         self.assertEqual((out["requests"], out["failed"]), (500, 0))
         self.assertLessEqual(out["p50_us"], out["p99_us"])
         self.assertLessEqual(int(self.ok("get", "bench/", "--prefix", "--count-only")), 50)
-        self.ok("bench", "get", "--requests", "500", "--keys", "50")
+        self.ok("bench", "get", "--requests", "500", "--key-count", "50")
 
 
 class FailOver(unittest.TestCase):
