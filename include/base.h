@@ -51,6 +51,9 @@
     X(ERR_CLUSTER_MISMATCH, "member of another cluster")                                           \
     X(ERR_UNKNOWN_MEMBER, "not a member of this cluster")                                          \
     X(ERR_IDENTITY, "member name is bound to another identity")                                    \
+    X(ERR_CHANGE_PENDING, "another change of members is not finished")                             \
+    X(ERR_CHANGED_SINCE, "the members have changed since they were looked at")                     \
+    X(ERR_ID_REUSED, "a member that was removed cannot come back under its old identity")          \
     X(ERR_NO_LEADER, "no leader")                                                                  \
     X(ERR_NOT_LEADER, "not the leader")                                                            \
     X(ERR_LEADER_CHANGED, "leader changed; the request was not carried out")                       \

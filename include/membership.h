@@ -4,11 +4,14 @@
  *
  * A configuration is a list of members; each carries its name, its identity and its two addresses,
  * and says whether it votes in the old (outgoing) and in the new (incoming) majority. Outside a
- * change of voters the two are the same set. The format holds joint consensus and learners from the
- * first entry on, so that changing members later changes no format.
+ * change of voters the two are the same set; while voters change the configuration is joint
+ * (C_old,new), and whoever will be gone afterwards is marked as leaving. A member that votes in neither
+ * is a learner: it gets the log and counts for nothing.
  *
  * Identity: a member id is a random 64-bit incarnation drawn when an empty data directory is first
- * used. A wiped disk is a new member; ids are never reused (trap 42).
+ * used. A wiped disk is a new member; ids are never reused (trap 42). So a configuration also lists the
+ * ids that were members once, the latest REMOVED_MAX of them: one of these is not taken back, and is told
+ * so when it asks for a vote (trap 7).
  */
 #ifndef HOLDFAST_MEMBERSHIP_H
 #define HOLDFAST_MEMBERSHIP_H
@@ -17,6 +20,7 @@
 
 #define CONFIGURATION_FORMAT 1
 #define MEMBERS_MAX          16
+#define REMOVED_MAX          64
 #define MEMBER_NAME_MAX      63
 #define MEMBER_ADDRESS_MAX   271 /* host name of 253 octets, ":65535", and a little */
 
@@ -27,18 +31,27 @@ struct member {
     char client[MEMBER_ADDRESS_MAX + 1]; /* host:port clients dial */
     bool voter_incoming;
     bool voter_outgoing;
+    bool leaving; /* joint: an outgoing voter that the new configuration does not hold */
 };
 
 struct configuration {
     uint64_t cluster_id; /* never 0 in a real configuration */
     size_t count;        /* 0: this node does not know any configuration yet */
     struct member members[MEMBERS_MAX];
+    size_t removed_count;
+    uint64_t removed[REMOVED_MAX]; /* ids of former members, the latest last */
 };
 
 /* Index in members of the id, or -1. */
 int configuration_find(const struct configuration *c, uint64_t id);
+/* Of two members with one name one is leaving, replaced by the other: the other is found. */
 int configuration_find_name(const struct configuration *c, const char *name);
+/* Whether it votes, in either half. */
 bool configuration_is_voter(const struct configuration *c, uint64_t id);
+/* The two halves differ: a change of voters is under way. */
+bool configuration_is_joint(const struct configuration *c);
+/* The id was a member once and is none any more. */
+bool configuration_was_removed(const struct configuration *c, uint64_t id);
 /* True if the members for which `yes(context, id)` holds form a majority of the incoming voters AND
  * of the outgoing voters. False for an empty configuration. */
 bool configuration_has_quorum(const struct configuration *c,

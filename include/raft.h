@@ -52,7 +52,7 @@ enum raft_message_type {
  *
  *   every type            term: the sender's current term (for pre-votes: the term it would take)
  *   request_(pre_)vote    last_log_index, last_log_term, flag_transfer
- *   (pre_)vote_reply      granted
+ *   (pre_)vote_reply      granted, flag_removed
  *   append_entries        prev_log_index, prev_log_term, leader_commit, entries (may be NULL),
  *                         read_round (0: none), trim_index, sent_us, cluster_time_us
  *   append_reply          granted = log matched at prev; match_index (durable and matching);
@@ -82,6 +82,7 @@ struct raft_message {
     bool granted;
     bool flag_transfer; /* vote asked by the leader's own wish: overrides stickiness (trap 6) */
     enum err refusal;   /* forward_refused: ERR_NOT_LEADER or ERR_OVERLOAD */
+    bool flag_removed;  /* the receiver was a member once and is none any more (trap 7) */
     bool flag_no_vote;  /* the sender is damaged: do not count it in a ReadIndex quorum (trap 22) */
     struct entries *entries;
 };
@@ -107,8 +108,10 @@ struct raft_boot {
     uint64_t last_log_index;
     uint64_t applied_index;   /* of the KV table as it is durable on disk: committed for sure */
     uint64_t cluster_time_us; /* the greatest stamp among the applied entries; 0: none has any */
-    const struct configuration *configuration; /* as of the newest CONFIG entry at or below ... */
-    uint64_t configuration_index;   /* ... this index, and no later than applied_index or trim */
+    /* As of applied_index (the KV table knows it); NULL or count 0: none was applied. Newer ones are taken
+     * from the tail. */
+    const struct configuration *configuration;
+    uint64_t configuration_index;   /* of its entry, or anything between that and applied_index */
     bool may_not_vote;              /* damaged node (design.md §4, trap 22) */
     uint64_t last_persist_sequence; /* sequences go on from here */
     uint32_t election_timeout_ms, heartbeat_ms;
@@ -139,7 +142,8 @@ enum raft_event_type {
     RAFT_EVENT_PEER_UP,     /* a connection to the member works (again) */
     RAFT_EVENT_PEER_DOWN,   /* it broke: what was in flight is lost */
     RAFT_EVENT_BOOTSTRAP,   /* write the initial configuration as entry 1 (only on an empty log) */
-    RAFT_EVENT_FLUSH,       /* the batch of events is over */
+    RAFT_EVENT_CHANGE_CONFIGURATION, /* other members, if leader */
+    RAFT_EVENT_FLUSH,                /* the batch of events is over */
 };
 
 struct raft_event {
@@ -170,6 +174,29 @@ struct raft_event {
         } log_entries;
         uint64_t peer;                             /* PEER_UP, PEER_DOWN: member id */
         const struct configuration *configuration; /* BOOTSTRAP */
+        struct {
+            /*
+             * CHANGE_CONFIGURATION. The whole list of members as it shall be: ids, names, addresses, and
+             * voter_incoming for those who shall vote; the rest is not looked at. Borrowed.
+             * expected_index: the configuration_index that the target was derived from; 0: any.
+             *
+             * On return `error`:
+             *   OK                  begun; done once configuration_settled_index >= index and the settled
+             *                       configuration is not joint. If nothing differs, index is of what is.
+             *   ERR_NOT_LEADER, ERR_NO_LEADER
+             *   ERR_CHANGE_PENDING  one is under way, or the leader is too new to know: ask again
+             *   ERR_CHANGED_SINCE   not expected_index any more
+             *   ERR_ID_REUSED       an id that was removed before (trap 42)
+             *   ERR_IDENTITY        two members of one name
+             *   ERR_TOO_LARGE       old and new members together are more than MEMBERS_MAX
+             *   ERR_INVALID         nobody votes; an id twice or 0; no name
+             * In all error cases nothing was appended.
+             */
+            const struct configuration *target;
+            uint64_t expected_index;
+            enum err error;
+            uint64_t index;
+        } change;
     };
 };
 
@@ -213,7 +240,8 @@ struct raft_effects {
 
     uint64_t trim_index; /* entries up to here may be deleted from disk; 0: no news */
 
-    bool state_changed;   /* role, term, leader, voting right or configuration: ask raft_status */
+    /* role, term, leader, voting right, or configuration (also: it is settled): ask raft_status */
+    bool state_changed;
     uint64_t deadline_us; /* give a TICK no later than this */
 };
 
@@ -237,7 +265,9 @@ struct raft_status {
     uint64_t id, current_term, voted_for, leader; /* leader 0: unknown */
     enum raft_role role;
     uint64_t commit_index, last_applied, last_log_index, durable_index, first_log_index;
-    uint64_t configuration_index;
+    uint64_t configuration_index;         /* of the configuration in force */
+    uint64_t configuration_settled_index; /* of the newest one that is committed, as known here */
+    bool removed;                         /* once a member, none any more */
     /* Cluster time as this node knows it; never falls. Whether a lease is due is judged by it. */
     uint64_t cluster_time_us;
     bool may_not_vote;
@@ -252,10 +282,16 @@ void raft_status(const struct raft *r, struct raft_status *out);
 uint64_t raft_stamp_us(const struct raft *r, uint64_t now_us);
 /* The newest configuration in the log (in force from append on, Raft §6); borrowed until the next step. */
 const struct configuration *raft_configuration(const struct raft *r);
+/* The newest committed one; count 0: none is known. Borrowed as well. */
+const struct configuration *raft_settled_configuration(const struct raft *r);
 /* A leader's view of a follower; false if unknown or not leading. */
 struct raft_progress {
     uint64_t match_index, next_index, inflight_bytes, last_heard_us, kv_durable_index;
     bool probing;
+    /* How a learner comes along (Thesis §4.2.1): a round ends when it holds what the leader held when the round
+     * began. caught_up: the last one took less than an election timeout, and so does the present one. */
+    uint64_t round_count, last_round_us;
+    bool caught_up;
 };
 bool raft_progress_of(const struct raft *r, uint64_t member, struct raft_progress *out);
 

@@ -81,6 +81,15 @@ struct rpc_error rpc_error_of(enum err error)
         return (struct rpc_error){CODE_RANGE, "etcdserver: too large lease TTL"};
     case ERR_NO_SPACE_LEFT:
         return (struct rpc_error){CODE_EXHAUSTED, "etcdserver: mvcc: database space exceeded"};
+    /* etcd has no such states: its changes are single steps that wait for each other. */
+    case ERR_CHANGE_PENDING:
+        return (struct rpc_error){CODE_UNAVAILABLE,
+                                  "holdfast: another change of members is not finished"};
+    case ERR_CHANGED_SINCE:
+        return (struct rpc_error){CODE_UNAVAILABLE,
+                                  "holdfast: the members have changed since they were looked at"};
+    case ERR_ID_REUSED:
+        return (struct rpc_error){CODE_FAILED_PRECONDITION, "etcdserver: member ID already exist"};
     case ERR_CORRUPT:
         return (struct rpc_error){CODE_DATA_LOSS, "etcdserver: corrupt cluster"};
     case ERR_INVALID:

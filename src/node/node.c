@@ -151,9 +151,7 @@ void node_hello(const struct config *config, const struct node_stores *stores, u
 
 const struct configuration *node_configuration(const struct node_stores *stores)
 {
-    static const struct configuration none;
-    const struct log_recovered *found = &stores->recovered;
-    return found->configuration_index <= stores->meta.applied_index ? &found->configuration : &none;
+    return &stores->meta.configuration;
 }
 
 void node_create_core(const struct config *config, struct node_stores *stores, uint64_t seed,
@@ -185,7 +183,9 @@ void node_create_core(const struct config *config, struct node_stores *stores, u
         .tail = stores->tail,
         .last_log_index = found->last_log_index,
         .applied_index = stores->meta.applied_index,
-        .configuration_index = settings.configuration.count > 0 ? found->configuration_index : 0,
+        .configuration_index = found->configuration_index <= stores->meta.applied_index
+                                   ? found->configuration_index
+                                   : stores->meta.applied_index,
         .may_not_vote = found->may_not_vote,
         .last_persist_sequence = found->persist_sequence,
         .election_timeout_ms = config->raft.election_timeout_ms,

@@ -54,7 +54,7 @@ void node_stores_close(struct node_stores *stores);
 void node_hello(const struct config *config, const struct node_stores *stores, uint64_t boot_id,
                 struct peer_hello *out);
 
-/* The configuration no truncation can take back; count 0: none yet. One in the log's tail is the core's to
+/* The applied configuration, which no truncation can take back; count 0: none yet. One in the log's tail is the core's to
  * find, since it may still be truncated. Borrowed from the stores. */
 const struct configuration *node_configuration(const struct node_stores *stores);
 

@@ -52,7 +52,7 @@ void election_init(struct raft *r)
 
 bool election_may_campaign(const struct raft *r)
 {
-    return !r->may_not_vote && configuration_is_voter(membership_current(r), r->id);
+    return !r->may_not_vote && !membership_is_removed(r) && membership_ever_votes(r);
 }
 
 void election_leader_heard(struct raft *r, uint64_t leader)
@@ -221,7 +221,8 @@ static bool is_self(void *context, uint64_t id)
 
 void election_flush(struct raft *r)
 {
-    if (r->role == RAFT_FOLLOWER && election_may_campaign(r) &&
+    /* With a leader known it waits all the same: that one may just be removing itself. */
+    if (r->role == RAFT_FOLLOWER && r->leader == 0 && election_may_campaign(r) &&
         configuration_has_quorum(membership_current(r), is_self, r)) {
         become_pre_candidate(r);
     }
@@ -300,6 +301,26 @@ void election_on_request(struct raft *r, const struct raft_message *m)
         r->election_deadline_us = r->now_us + r->election_timeout_us + r->election_spread_us;
     }
     reply(r, m, granted);
+}
+
+/* Trap 7: it never heard of its removal. Said however sticky this node is; nothing here changes by it. */
+void election_refuse_removed(struct raft *r, const struct raft_message *m)
+{
+    struct raft_message answer = {
+        .type = m->type == RAFT_REQUEST_PRE_VOTE ? RAFT_PRE_VOTE_REPLY : RAFT_VOTE_REPLY,
+        .to = m->from,
+        .term = r->current_term,
+        .flag_removed = true,
+    };
+    raft_outbox_push(r, &answer);
+}
+
+void election_told_removed(struct raft *r)
+{
+    if (r->role == RAFT_PRE_CANDIDATE || r->role == RAFT_CANDIDATE) {
+        r->told_removed = true;
+        change_role(r, RAFT_FOLLOWER);
+    }
 }
 
 /* ---- the candidate's side -------------------------------------------------------------------------------------- */

@@ -62,6 +62,7 @@ static void check_role(const struct raft *r)
         break;
     }
     ASSERT((r->role == RAFT_LEADER) == (r->progress != NULL));
+    ASSERT(r->progress_count <= PROGRESS_MAX);
     ASSERT(r->role != RAFT_LEADER || r->time_confirmed_us <= r->now_us);
     /* What the term's leader said is kept through a pre-vote, which ends nothing, but not beyond. */
     ASSERT(r->matched_index == 0 || r->role == RAFT_FOLLOWER || r->role == RAFT_PRE_CANDIDATE);
@@ -88,6 +89,7 @@ static void check_progress(const struct raft *r)
         ASSERT(bytes == p->inflight_bytes);
         ASSERT(p->sent_round <= r->read_round);
         ASSERT(p->acked_round <= p->sent_round);
+        ASSERT((p->leaving_index == 0) == (configuration_find(membership_current(r), p->id) >= 0));
         ASSERT(p->acked_sent_us <= p->sent_us);
         ASSERT(p->sent_us <= r->now_us);
     }
@@ -108,9 +110,48 @@ static void check_reads(const struct raft *r)
     }
 }
 
+static bool same_voters(const struct configuration *a, bool incoming_a,
+                        const struct configuration *b, bool incoming_b)
+{
+    size_t voters = 0;
+    for (size_t i = 0; i < a->count; i++) {
+        const struct member *m = &a->members[i];
+        if (incoming_a ? m->voter_incoming : m->voter_outgoing) {
+            int at = configuration_find(b, m->id);
+            if (at < 0 ||
+                !(incoming_b ? b->members[at].voter_incoming : b->members[at].voter_outgoing)) {
+                return false;
+            }
+            voters++;
+        }
+    }
+    for (size_t i = 0; i < b->count; i++) {
+        voters -=
+            (incoming_b ? b->members[i].voter_incoming : b->members[i].voter_outgoing) ? 1 : 0;
+    }
+    return voters == 0;
+}
+
+/* Raft §6: a step from one to the next keeps the majority that decides, or adds one, or drops the older one. */
+static void check_transition(const struct configuration *from, const struct configuration *to)
+{
+    bool was_joint = configuration_is_joint(from);
+    bool is_joint = configuration_is_joint(to);
+    ASSERT(!was_joint || !is_joint);
+    ASSERT(same_voters(from, true, to, was_joint));
+    ASSERT(is_joint || same_voters(from, true, to, true));
+}
+
 static void check_configurations(const struct raft *r)
 {
     ASSERT(r->configuration_count > 0);
+    if (r->role == RAFT_LEADER && r->commit_index >= r->term_first_index) {
+        ASSERT(r->configuration_count <= 2); /* one change in flight (trap 39) */
+        for (size_t i = 1; i < r->configuration_count; i++) {
+            check_transition(r->configurations[i - 1].configuration,
+                             r->configurations[i].configuration);
+        }
+    }
     for (size_t i = 1; i < r->configuration_count; i++) {
         ASSERT(r->configurations[i].index > r->configurations[i - 1].index);
         ASSERT(r->configurations[i].index > r->commit_index);

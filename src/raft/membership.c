@@ -7,8 +7,7 @@
  * with this is to go back when the entry is truncated (trap 38), so uncommitted configurations are kept as
  * a stack.
  *
- * Not here yet: proposing a change of members. The format and the quorums know joint consensus and
- * learners already.
+ * Not here: how one configuration leads to the next (change.c).
  *
  * Invariants
  *  1. The stack is never empty; its indexes ascend; its bottom cannot be rolled back.
@@ -30,18 +29,39 @@ int configuration_find(const struct configuration *c, uint64_t id)
 
 int configuration_find_name(const struct configuration *c, const char *name)
 {
+    int found = -1;
     for (size_t i = 0; i < c->count; i++) {
-        if (strcmp(c->members[i].name, name) == 0) {
-            return (int)i;
+        if (strcmp(c->members[i].name, name) == 0 && (found < 0 || !c->members[i].leaving)) {
+            found = (int)i;
         }
     }
-    return -1;
+    return found;
 }
 
 bool configuration_is_voter(const struct configuration *c, uint64_t id)
 {
     int at = configuration_find(c, id);
     return at >= 0 && (c->members[at].voter_incoming || c->members[at].voter_outgoing);
+}
+
+bool configuration_is_joint(const struct configuration *c)
+{
+    for (size_t i = 0; i < c->count; i++) {
+        if (c->members[i].voter_incoming != c->members[i].voter_outgoing) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool configuration_was_removed(const struct configuration *c, uint64_t id)
+{
+    for (size_t i = 0; i < c->removed_count; i++) {
+        if (c->removed[i] == id) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static bool in_half(const struct member *m, bool incoming)
@@ -97,9 +117,14 @@ uint64_t configuration_quorum_value(const struct configuration *c,
                     half_quorum_value(c, false, value_of, context));
 }
 
-/* ---- encoding: format, cluster id, count, then per member id, flags and three texts ------------------- */
+/* ---- encoding: format, cluster id, count, per member id, flags and three texts; count, removed ids ----- */
 
-enum { MEMBER_FLAG_INCOMING = 1, MEMBER_FLAG_OUTGOING = 2 };
+enum {
+    MEMBER_FLAG_INCOMING = 1,
+    MEMBER_FLAG_OUTGOING = 2,
+    MEMBER_FLAG_LEAVING = 4,
+    MEMBER_FLAGS_ALL = MEMBER_FLAG_INCOMING | MEMBER_FLAG_OUTGOING | MEMBER_FLAG_LEAVING
+};
 
 void configuration_encode(const struct configuration *c, struct buffer *out)
 {
@@ -110,12 +135,18 @@ void configuration_encode(const struct configuration *c, struct buffer *out)
     for (size_t i = 0; i < c->count; i++) {
         const struct member *m = &c->members[i];
         unsigned flags = (m->voter_incoming ? MEMBER_FLAG_INCOMING : 0U) |
-                         (m->voter_outgoing ? MEMBER_FLAG_OUTGOING : 0U);
+                         (m->voter_outgoing ? MEMBER_FLAG_OUTGOING : 0U) |
+                         (m->leaving ? MEMBER_FLAG_LEAVING : 0U);
         buffer_u64(out, m->id);
         buffer_u8(out, (uint8_t)flags);
         buffer_view(out, view_of_text(m->name));
         buffer_view(out, view_of_text(m->peer));
         buffer_view(out, view_of_text(m->client));
+    }
+    ASSERT(c->removed_count <= REMOVED_MAX);
+    buffer_u8(out, (uint8_t)c->removed_count);
+    for (size_t i = 0; i < c->removed_count; i++) {
+        buffer_u64(out, c->removed[i]);
     }
 }
 
@@ -149,16 +180,36 @@ static enum err decode_member(struct reader *in, struct configuration *c)
     if (!texts || m.id == 0 || m.name[0] == 0) {
         return ERR_MALFORMED;
     }
-    if ((flags & ~(MEMBER_FLAG_INCOMING | MEMBER_FLAG_OUTGOING)) != 0) {
-        return ERR_MALFORMED;
-    }
-    if (configuration_find(c, m.id) >= 0 || configuration_find_name(c, m.name) >= 0) {
-        return ERR_MALFORMED;
-    }
     m.voter_incoming = (flags & MEMBER_FLAG_INCOMING) != 0;
     m.voter_outgoing = (flags & MEMBER_FLAG_OUTGOING) != 0;
+    m.leaving = (flags & MEMBER_FLAG_LEAVING) != 0;
+    if ((flags & ~(unsigned)MEMBER_FLAGS_ALL) != 0 ||
+        (m.leaving && (m.voter_incoming || !m.voter_outgoing))) {
+        return ERR_MALFORMED;
+    }
+    int namesake = configuration_find_name(c, m.name);
+    bool replaced = namesake >= 0 && c->members[namesake].leaving != m.leaving;
+    if (configuration_find(c, m.id) >= 0 || (namesake >= 0 && !replaced)) {
+        return ERR_MALFORMED;
+    }
     c->members[c->count++] = m;
     return OK;
+}
+
+static enum err decode_removed(struct reader *in, struct configuration *c)
+{
+    size_t count = reader_u8(in);
+    if (!in->failed && count > REMOVED_MAX) {
+        return ERR_MALFORMED;
+    }
+    for (size_t i = 0; i < count && !in->failed; i++) {
+        c->removed[i] = reader_u64(in);
+        if (!in->failed && (c->removed[i] == 0 || configuration_find(c, c->removed[i]) >= 0)) {
+            return ERR_MALFORMED;
+        }
+    }
+    c->removed_count = count;
+    return in->failed ? ERR_TRUNCATED : OK;
 }
 
 enum err configuration_decode(struct view in, struct configuration *out)
@@ -187,6 +238,10 @@ enum err configuration_decode(struct view in, struct configuration *out)
             goto out;
         }
     }
+    error = decode_removed(&reader, c);
+    if (error != OK) {
+        goto out;
+    }
     if (reader.size != 0) {
         error = ERR_MALFORMED;
         goto out;
@@ -206,27 +261,26 @@ static void push(struct raft *r, uint64_t index, const struct configuration *c)
         (struct configuration_at){.index = index, .configuration = mem_dup(c, sizeof(*c))};
 }
 
-/* The boot record may name a configuration that lies in the tail: then it comes from the tail's
- * entry, so that truncating that entry goes back to not knowing any. */
+/* What the applied entries say cannot be rolled back; what the tail says can. A damaged log may end below
+ * what was applied and get those entries once more: so there the base counts as lying before all of it. */
 void membership_init(struct raft *r, const struct raft_boot *boot)
 {
-    struct configuration *none = mem_zalloc(sizeof(*none));
-    bool in_tail = boot->tail != NULL && boot->configuration_index >= boot->tail->first_index;
-    bool known = boot->configuration != NULL && boot->configuration->count > 0;
-    if (known && !in_tail) {
-        push(r, boot->configuration_index, boot->configuration);
+    struct configuration *c = mem_zalloc(sizeof(*c));
+    if (boot->configuration != NULL && boot->configuration->count > 0) {
+        uint64_t sure = boot->may_not_vote ? boot->trimmed_index : boot->applied_index;
+        push(r, raft_min(boot->configuration_index, sure), boot->configuration);
     } else {
-        push(r, 0, none);
+        push(r, 0, c);
     }
     for (size_t i = 0; boot->tail != NULL && i < boot->tail->count; i++) {
         const struct entry *e = &boot->tail->items[i];
         if (e->type == ENTRY_CONFIG) {
-            enum err error = configuration_decode(e->data, none);
+            enum err error = configuration_decode(e->data, c);
             ASSERT(error == OK); /* it was decoded before it was appended */
-            push(r, e->index, none);
+            push(r, e->index, c);
         }
     }
-    mem_free(none);
+    mem_free(c);
 }
 
 void membership_release(struct raft *r)
@@ -250,10 +304,30 @@ uint64_t membership_current_index(const struct raft *r)
     return r->configurations[r->configuration_count - 1].index;
 }
 
+const struct configuration *membership_settled(const struct raft *r)
+{
+    return r->configurations[0].configuration;
+}
+
+/* A server must be able to be elected by a configuration it is not part of, as long as that one is not
+ * committed: it may be the only one whose log is long enough (Thesis §4.2.2). */
+bool membership_ever_votes(const struct raft *r)
+{
+    for (size_t i = 0; i < r->configuration_count; i++) {
+        if (configuration_is_voter(r->configurations[i].configuration, r->id)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void membership_append(struct raft *r, uint64_t index, const struct configuration *c)
 {
     ASSERT(index > membership_current_index(r));
     push(r, index, c);
+    if (configuration_find(c, r->id) >= 0) {
+        r->told_removed = false;
+    }
     replication_configuration_changed(r);
 }
 
@@ -284,6 +358,30 @@ void membership_commit(struct raft *r)
     }
 }
 
+static void append_entry(struct raft *r, uint64_t term, const struct configuration *c)
+{
+    struct buffer data = {0};
+    configuration_encode(c, &data);
+    struct entry e = {.index = r->log.last_index + 1,
+                      .term = term,
+                      .type = ENTRY_CONFIG,
+                      .data = view_of(data.data, data.size)};
+    raft_log_append(&r->log, &e);
+    buffer_free(&data);
+    membership_append(r, e.index, c);
+}
+
+void membership_propose(struct raft *r, const struct configuration *c)
+{
+    ASSERT(r->role == RAFT_LEADER);
+    append_entry(r, r->current_term, c);
+}
+
+bool membership_is_removed(const struct raft *r)
+{
+    return r->told_removed || configuration_was_removed(membership_settled(r), r->id);
+}
+
 /*
  * The first entry of a cluster's log: no election precedes it, because only one node ever writes it
  * (design: all listed members said they were empty). Term 1 leaves room for no earlier leader.
@@ -297,13 +395,7 @@ void membership_bootstrap(struct raft *r, const struct configuration *c)
         r->current_term = 1;
         r->hard_state_dirty = true;
     }
-    struct buffer data = {0};
-    configuration_encode(c, &data);
-    struct entry e = {
-        .index = 1, .term = 1, .type = ENTRY_CONFIG, .data = view_of(data.data, data.size)};
-    raft_log_append(&r->log, &e);
-    buffer_free(&data);
-    membership_append(r, 1, c);
+    append_entry(r, 1, c);
     /* Nobody else can lead this cluster: no reason to wait for a timeout. */
     r->election_deadline_us = r->now_us;
 }
@@ -311,4 +403,9 @@ void membership_bootstrap(struct raft *r, const struct configuration *c)
 const struct configuration *raft_configuration(const struct raft *r)
 {
     return membership_current(r);
+}
+
+const struct configuration *raft_settled_configuration(const struct raft *r)
+{
+    return membership_settled(r);
 }

@@ -22,7 +22,8 @@ enum {
     FLAG_TRANSFER = 2,
     FLAG_NO_VOTE = 4,
     FLAG_ENTRIES = 8,
-    FLAGS_ALL = FLAG_GRANTED | FLAG_TRANSFER | FLAG_NO_VOTE | FLAG_ENTRIES
+    FLAG_REMOVED = 16,
+    FLAGS_ALL = FLAG_GRANTED | FLAG_TRANSFER | FLAG_NO_VOTE | FLAG_ENTRIES | FLAG_REMOVED
 };
 
 /* Bits of the types that carry a field. */
@@ -69,7 +70,7 @@ void raft_message_encode(const struct raft_message *m, struct buffer *out)
 {
     ASSERT(m->entries == NULL || (TYPE(m->type) & TYPES_WITH_ENTRIES) != 0);
     unsigned flags = (m->granted ? FLAG_GRANTED : 0U) | (m->flag_transfer ? FLAG_TRANSFER : 0U) |
-                     (m->flag_no_vote ? FLAG_NO_VOTE : 0U) |
+                     (m->flag_no_vote ? FLAG_NO_VOTE : 0U) | (m->flag_removed ? FLAG_REMOVED : 0U) |
                      (m->entries != NULL ? FLAG_ENTRIES : 0U);
     buffer_u8(out, MESSAGE_FORMAT);
     buffer_u8(out, (uint8_t)m->type);
@@ -118,6 +119,7 @@ enum err raft_message_decode(struct view in, struct raft_message *out)
     m.granted = (flags & FLAG_GRANTED) != 0;
     m.flag_transfer = (flags & FLAG_TRANSFER) != 0;
     m.flag_no_vote = (flags & FLAG_NO_VOTE) != 0;
+    m.flag_removed = (flags & FLAG_REMOVED) != 0;
     for (size_t i = 0; i < ARRAY_COUNT(fields); i++) {
         if ((fields[i].types & TYPE(type)) != 0) {
             uint64_t value = reader_u64(&reader);

@@ -185,6 +185,7 @@ static void flush(struct raft *r, struct raft_effects *out)
     election_flush(r);
     if (r->role == RAFT_LEADER) {
         replication_advance_commit(r);
+        change_flush(r);
         cluster_time_flush(r);
     }
     heal_flush(r);
@@ -193,6 +194,10 @@ static void flush(struct raft *r, struct raft_effects *out)
     outbox_flush(r, out);
     if (r->role == RAFT_LEADER) {
         replication_flush(r, out);
+        if (change_leader_is_out(r)) {
+            /* Only now: the commit of what ends its leadership has been sent (Raft §6, trap 41). */
+            election_become_follower(r, r->current_term, 0);
+        }
     } else {
         follower_flush(r, out);
     }
@@ -231,6 +236,15 @@ static void received(struct raft *r, const struct raft_message *m, struct raft_e
 {
     if (m->to != r->id || m->from == r->id || m->from == 0) {
         return; /* meant for another incarnation, or nonsense */
+    }
+    bool asks = m->type == RAFT_REQUEST_PRE_VOTE || m->type == RAFT_REQUEST_VOTE;
+    if (asks && configuration_was_removed(membership_settled(r), m->from)) {
+        election_refuse_removed(r, m);
+        return;
+    }
+    if (m->flag_removed) {
+        election_told_removed(r);
+        return;
     }
     /* A pre-vote speaks of a term nobody has yet: neither the request nor a grant moves ours. */
     bool hypothetical =
@@ -287,12 +301,15 @@ static void report_change(struct raft *r, struct raft_effects *out)
         .current_term = r->current_term,
         .leader = r->leader,
         .configuration_index = membership_current_index(r),
+        .settled_index = r->configurations[0].index,
         .may_not_vote = r->may_not_vote,
+        .removed = membership_is_removed(r),
         .valid = true,
     };
     const struct raft_reported *was = &r->reported;
     if (!was->valid || was->role != now.role || was->current_term != now.current_term ||
         was->leader != now.leader || was->configuration_index != now.configuration_index ||
+        was->settled_index != now.settled_index || was->removed != now.removed ||
         was->may_not_vote != now.may_not_vote) {
         out->state_changed = true;
         r->reported = now;
@@ -358,6 +375,9 @@ void raft_step(struct raft *r, struct raft_event *event, struct raft_effects *ou
     case RAFT_EVENT_BOOTSTRAP:
         membership_bootstrap(r, event->configuration);
         election_tick(r);
+        break;
+    case RAFT_EVENT_CHANGE_CONFIGURATION:
+        change_request(r, event);
         break;
     case RAFT_EVENT_FLUSH:
         flush(r, out);
@@ -451,6 +471,8 @@ void raft_status(const struct raft *r, struct raft_status *out)
         .durable_index = r->log.durable_index,
         .first_log_index = r->log.trimmed_index + 1,
         .configuration_index = membership_current_index(r),
+        .configuration_settled_index = r->configurations[0].index,
+        .removed = membership_is_removed(r),
         .cluster_time_us = r->cluster_time_us,
         .may_not_vote = r->may_not_vote,
         .term_committed = r->role == RAFT_LEADER && r->commit_index >= r->term_first_index,

@@ -46,6 +46,8 @@
 #define LOG_TRIM_STEP_ENTRIES    5
 #endif
 
+#define PROGRESS_MAX                   (2 * MEMBERS_MAX) /* members, and former ones that do not know it yet */
+#define TELL_REMOVED_ELECTION_TIMEOUTS 10 /* that long a former member is told of its removal */
 #define CLUSTER_TIME_MAX_US                                                                        \
     (UINT64_MAX / 2) /* no cluster lives that long; beyond it time could wrap */
 
@@ -156,6 +158,7 @@ struct inflight {
  * Invariants
  *  1. match_index < next_index <= last_index + 1.
  *  2. inflight_bytes is the sum over the ring.
+ *  3. leaving_index is 0 exactly for members of the configuration in force.
  */
 struct progress {
     uint64_t id;
@@ -178,6 +181,15 @@ struct progress {
     struct entries *disk_entries; /* read from disk for it, to be sent at the next flush */
     bool wants_disk;
     uint64_t disk_retry_us;
+
+    /* Thesis §4.2.1: a round ends when it holds what we had when the round began. */
+    uint64_t round_target, round_began_us, round_count, last_round_us;
+
+    /* Not a member any more (trap 7): fed until it knows, or long enough. */
+    uint64_t leaving_index; /* of the configuration without it; 0: a member */
+    uint64_t leaving_since_us;
+    uint64_t
+        told_us; /* our clock when the commit of leaving_index was first sent to it; 0: not yet */
 };
 
 /* ---- read_index.c -------------------------------------------------------------------------------- */
@@ -212,8 +224,8 @@ struct raft_checked {
 /* What state_changed compares with. */
 struct raft_reported {
     enum raft_role role;
-    uint64_t current_term, leader, configuration_index;
-    bool may_not_vote, valid;
+    uint64_t current_term, leader, configuration_index, settled_index;
+    bool may_not_vote, removed, valid;
 };
 
 struct raft {
@@ -247,6 +259,7 @@ struct raft {
     /* configurations[count-1] is in force; [0] is the newest that cannot be rolled back. */
     struct configuration_at *configurations;
     size_t configuration_count, configuration_capacity;
+    bool told_removed; /* a member answered that we are none any more */
 
     /* election.c */
     uint64_t election_deadline_us;
@@ -322,6 +335,9 @@ void election_leader_heard(struct raft *r, uint64_t leader);
 void election_become_follower(struct raft *r, uint64_t term, uint64_t leader);
 void election_on_request(struct raft *r, const struct raft_message *m);
 void election_on_reply(struct raft *r, const struct raft_message *m);
+/* The asker is no member any more: say so. And the same said to us. */
+void election_refuse_removed(struct raft *r, const struct raft_message *m);
+void election_told_removed(struct raft *r);
 /* True if a vote request must be ignored because a leader lives (Raft §6, Thesis §4.2.3). */
 bool election_is_sticky(struct raft *r, const struct raft_message *m);
 
@@ -388,6 +404,28 @@ void membership_append(struct raft *r, uint64_t index, const struct configuratio
 void membership_truncate(struct raft *r, uint64_t from);
 /* Entries up to commit_index stay for ever: forget what they replaced. */
 void membership_commit(struct raft *r);
+/* The newest committed configuration. */
+const struct configuration *membership_settled(const struct raft *r);
+/* This node votes in the settled configuration or in one that may be rolled back. */
+bool membership_ever_votes(const struct raft *r);
+/* It was a member once and is not any more, as the log or another member says. */
+bool membership_is_removed(const struct raft *r);
+/* Leader: append this configuration; it is copied and in force. */
+void membership_propose(struct raft *r, const struct configuration *c);
 void membership_bootstrap(struct raft *r, const struct configuration *c);
+
+/* ---- change.c ---------------------------------------------------------------------------------------------- */
+
+/* The configuration to append first on the way from current, which must not be joint, to target. Errors of a
+ * target that cannot be, see raft.h; out is then untouched. */
+MUST_USE enum err change_first(const struct configuration *current,
+                               const struct configuration *target, struct configuration *out);
+/* ... and the one that ends a joint one. */
+void change_second(const struct configuration *joint, struct configuration *out);
+void change_request(struct raft *r, struct raft_event *event);
+/* FLUSH of a leader: C_old,new is committed, so C_new follows. */
+void change_flush(struct raft *r);
+/* A leader whose committed configuration gives it no vote: its work is done. */
+bool change_leader_is_out(const struct raft *r);
 
 #endif

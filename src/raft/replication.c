@@ -15,6 +15,9 @@
  *     counts with what is durable here, no more (trap 12).
  *  2. A leader never changes or removes an entry of its own log.
  *  3. The acknowledgement of a damaged node does not count for a read round (trap 22).
+ *
+ * Who is no member of the configuration in force any more is fed on for a while, so that it hears of its
+ * removal (trap 7); it counts for nothing.
  */
 #include "raft_internal.h"
 
@@ -62,16 +65,26 @@ static void probe(struct progress *p)
 
 static struct progress *progress_add(struct raft *r, uint64_t id)
 {
-    /* One array for the whole leadership: MEMBERS_MAX is its bound and its size. */
-    ASSERT(r->progress_count < MEMBERS_MAX);
+    /* One array for the whole leadership: PROGRESS_MAX is its bound and its size. */
+    ASSERT(r->progress_count < PROGRESS_MAX);
     struct progress *p = &r->progress[r->progress_count++];
     memset(p, 0, sizeof(*p));
     p->id = id;
     p->next_index = r->log.last_index + 1;
     p->last_heard_us = r->now_us;
     p->heartbeat_due_us = r->now_us;
+    p->round_target = r->log.last_index;
+    p->round_began_us = r->now_us;
     probe(p);
     return p;
+}
+
+static void progress_remove(struct raft *r, size_t at)
+{
+    progress_release(&r->progress[at]);
+    r->progress_count--;
+    memmove(&r->progress[at], &r->progress[at + 1],
+            (r->progress_count - at) * sizeof(r->progress[0]));
 }
 
 /* ---- becoming and ceasing to be leader ----------------------------------------------------------------- */
@@ -81,7 +94,7 @@ static struct progress *progress_add(struct raft *r, uint64_t id)
 void replication_start(struct raft *r)
 {
     ASSERT(r->progress == NULL);
-    r->progress = mem_zalloc(MEMBERS_MAX * sizeof(*r->progress));
+    r->progress = mem_zalloc(PROGRESS_MAX * sizeof(*r->progress));
     const struct configuration *c = membership_current(r);
     for (size_t i = 0; i < c->count; i++) {
         if (c->members[i].id != r->id) {
@@ -107,31 +120,58 @@ void replication_stop(struct raft *r)
     r->progress_count = 0;
 }
 
+/* Members always find a place; who left first waits no longer. */
+static void make_room(struct raft *r)
+{
+    size_t at = 0;
+    while (r->progress_count == PROGRESS_MAX && at < r->progress_count) {
+        if (r->progress[at].leaving_index != 0) {
+            progress_remove(r, at);
+        } else {
+            at++;
+        }
+    }
+}
+
 void replication_configuration_changed(struct raft *r)
 {
     if (r->role != RAFT_LEADER) {
         return;
     }
     const struct configuration *c = membership_current(r);
-    size_t kept = 0;
     for (size_t i = 0; i < r->progress_count; i++) {
-        if (configuration_find(c, r->progress[i].id) < 0) {
-            progress_release(&r->progress[i]);
-            continue;
+        struct progress *p = &r->progress[i];
+        if (configuration_find(c, p->id) < 0 && p->leaving_index == 0) {
+            p->leaving_index = membership_current_index(r);
+            p->leaving_since_us = r->now_us;
         }
-        if (kept != i) {
-            r->progress[kept] = r->progress[i];
-        }
-        kept++;
     }
-    r->progress_count = kept;
     for (size_t i = 0; i < c->count; i++) {
         uint64_t id = c->members[i].id;
         if (id != r->id && replication_find(r, id) == NULL) {
+            make_room(r);
             progress_add(r, id);
         }
     }
     r->commit_stale = true;
+}
+
+/* It has what removed it and the news that this is committed, or is not to be reached. */
+static bool is_told(const struct raft *r, const struct progress *p)
+{
+    bool knows =
+        p->match_index >= p->leaving_index && p->told_us != 0 && p->acked_sent_us >= p->told_us;
+    return knows || r->now_us - p->leaving_since_us >=
+                        TELL_REMOVED_ELECTION_TIMEOUTS * r->election_timeout_us;
+}
+
+static void forget_told(struct raft *r)
+{
+    for (size_t i = r->progress_count; i-- > 0;) {
+        if (r->progress[i].leaving_index != 0 && is_told(r, &r->progress[i])) {
+            progress_remove(r, i);
+        }
+    }
 }
 
 /* ---- proposals -------------------------------------------------------------------------------------------- */
@@ -198,6 +238,12 @@ static void on_granted(struct raft *r, struct progress *p, const struct raft_mes
     if (m->match_index > p->match_index) {
         p->match_index = m->match_index;
         r->commit_stale = true;
+    }
+    if (m->match_index >= p->round_target) {
+        p->round_count++;
+        p->last_round_us = r->now_us - p->round_began_us;
+        p->round_began_us = r->now_us;
+        p->round_target = r->log.last_index;
     }
     ring_acknowledge(p, p->match_index);
     p->next_index = raft_max(p->next_index, p->match_index + 1);
@@ -366,6 +412,9 @@ static void send_append(struct raft *r, struct progress *p, struct entries *entr
     p->sent_commit = raft_min(r->commit_index, last);
     p->sent_round = r->read_round;
     p->sent_us = r->now_us;
+    if (p->leaving_index != 0 && p->told_us == 0 && p->sent_commit >= p->leaving_index) {
+        p->told_us = r->now_us;
+    }
     p->heartbeat_due_us = r->now_us + r->heartbeat_us;
     raft_effects_send(r, out, &m);
 }
@@ -450,7 +499,9 @@ static void update_trim_index(struct raft *r)
     uint64_t all = raft_min(r->kv_durable_index, r->log.durable_index);
     for (size_t i = 0; i < r->progress_count; i++) {
         const struct progress *p = &r->progress[i];
-        all = raft_min(all, raft_min(p->kv_durable_index, p->match_index));
+        if (p->leaving_index == 0) {
+            all = raft_min(all, raft_min(p->kv_durable_index, p->match_index));
+        }
     }
     r->leader_trim_index = raft_max(r->leader_trim_index, all);
 }
@@ -459,6 +510,7 @@ void replication_flush(struct raft *r, struct raft_effects *out)
 {
     /* A leader's term was on disk before its election: nothing it says needs to wait. */
     ASSERT(raft_hard_state_durable(r));
+    forget_told(r);
     update_trim_index(r);
     for (size_t i = 0; i < r->progress_count; i++) {
         struct progress *p = &r->progress[i];
@@ -510,9 +562,10 @@ uint64_t replication_deadline_us(const struct raft *r)
 bool raft_progress_of(const struct raft *r, uint64_t member, struct raft_progress *out)
 {
     const struct progress *p = r->role == RAFT_LEADER ? replication_find(r, member) : NULL;
-    if (p == NULL) {
+    if (p == NULL || p->leaving_index != 0) {
         return false;
     }
+    uint64_t overdue_us = r->election_timeout_us;
     *out = (struct raft_progress){
         .match_index = p->match_index,
         .next_index = p->next_index,
@@ -520,6 +573,11 @@ bool raft_progress_of(const struct raft *r, uint64_t member, struct raft_progres
         .last_heard_us = p->last_heard_us,
         .kv_durable_index = p->kv_durable_index,
         .probing = p->state == PROGRESS_PROBE,
+        .round_count = p->round_count,
+        .last_round_us = p->last_round_us,
+        .caught_up = p->state == PROGRESS_REPLICATE && p->round_count > 0 &&
+                     p->last_round_us < overdue_us && r->now_us - p->round_began_us < overdue_us &&
+                     r->now_us - p->last_heard_us < overdue_us,
     };
     return true;
 }

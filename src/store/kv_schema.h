@@ -11,7 +11,8 @@
  *             over the rows that have one
  *   meta      one row: what of the log is in here. Written in the transaction of the data (trap 18).
  *             compact_progress: up to this change history is free of what compaction removes
- *   members   the configuration as of meta.applied_index (trap 44)
+ *   members   the configuration as of meta.applied_index (trap 44); removed_members: ids that were in
+ *             it once and never come back (trap 42)
  *
  * change is revision << 20 | order within the revision: one integer, so that history is a rowid table.
  *
@@ -68,7 +69,12 @@ MUST_USE enum err kv_path(const char *data_dir, uint32_t group, char **out);
     " peer TEXT NOT NULL,"                                                                         \
     " client TEXT NOT NULL,"                                                                       \
     " voter_incoming INTEGER NOT NULL,"                                                            \
-    " voter_outgoing INTEGER NOT NULL);"                                                           \
+    " voter_outgoing INTEGER NOT NULL,"                                                            \
+    " leaving INTEGER NOT NULL);"                                                                  \
+                                                                                                   \
+    "CREATE TABLE removed_members("                                                                \
+    " position INTEGER PRIMARY KEY,"                                                               \
+    " member_id INTEGER NOT NULL UNIQUE);"                                                         \
                                                                                                    \
     "CREATE TABLE current("                                                                        \
     " key BLOB PRIMARY KEY,"                                                                       \
@@ -110,10 +116,11 @@ MUST_USE enum err kv_path(const char *data_dir, uint32_t group, char **out);
                                            "CREATE VIEW members_readable AS SELECT name, "         \
                                            "printf('%016x', member_id) AS member_id_hex,"          \
                                            " peer, client,"                                        \
-                                           " CASE WHEN voter_incoming AND voter_outgoing THEN "    \
-                                           "'voter' WHEN voter_incoming THEN"                      \
-                                           "  'becoming a voter' WHEN voter_outgoing THEN "        \
-                                           "'leaving' ELSE 'learner' END AS role"                  \
+                                           " CASE WHEN leaving THEN 'leaving'"                     \
+                                           " WHEN voter_incoming AND voter_outgoing THEN 'voter'"  \
+                                           " WHEN voter_incoming THEN 'becoming a voter'"          \
+                                           " WHEN voter_outgoing THEN 'becoming a learner'"        \
+                                           " ELSE 'learner' END AS role"                           \
                                            " FROM members ORDER BY position;"                      \
                                                                                                    \
                                            "CREATE VIEW status AS SELECT printf('%016x', "         \

@@ -31,6 +31,7 @@
 struct kv_writer {
     struct db db;
     sqlite3_stmt *history_insert, *current_write, *members_clear, *member_insert;
+    sqlite3_stmt *removed_clear, *removed_insert;
     sqlite3_stmt *cluster_write, *meta_write, *lease_write, *lease_delete;
 };
 
@@ -84,7 +85,10 @@ static enum err prepare_all(struct kv_writer *w)
                             "depth, deleted) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)"},
         {&w->members_clear, "DELETE FROM members"},
         {&w->member_insert, "INSERT INTO members(position, member_id, name, peer, client, "
-                            "voter_incoming, voter_outgoing) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)"},
+                            "voter_incoming, voter_outgoing, leaving) "
+                            "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"},
+        {&w->removed_clear, "DELETE FROM removed_members"},
+        {&w->removed_insert, "INSERT INTO removed_members(position, member_id) VALUES(?1, ?2)"},
         {&w->cluster_write, "UPDATE meta SET cluster_id = ?1"},
         {&w->meta_write, "UPDATE meta SET applied_index = ?1, applied_term = ?2, revision = ?3, "
                          "compact_revision = ?4, cluster_time_us = ?5"},
@@ -119,7 +123,7 @@ static enum err read_members(struct kv_writer *w, struct configuration *out)
     bool row = false;
     enum err error = db_prepare(&w->db,
                                 "SELECT member_id, name, peer, client, voter_incoming, "
-                                "voter_outgoing FROM members ORDER BY position",
+                                "voter_outgoing, leaving FROM members ORDER BY position",
                                 &s);
     if (error != OK) {
         return error;
@@ -140,7 +144,30 @@ static enum err read_members(struct kv_writer *w, struct configuration *out)
         }
         m->voter_incoming = sqlite3_column_int(s, 4) != 0;
         m->voter_outgoing = sqlite3_column_int(s, 5) != 0;
+        m->leaving = sqlite3_column_int(s, 6) != 0;
         out->count++;
+        error = db_step(&w->db, s, &row);
+    }
+    db_done(s);
+    return error;
+}
+
+static enum err read_removed(struct kv_writer *w, struct configuration *out)
+{
+    sqlite3_stmt *s = NULL;
+    bool row = false;
+    enum err error =
+        db_prepare(&w->db, "SELECT member_id FROM removed_members ORDER BY position", &s);
+    if (error != OK) {
+        return error;
+    }
+    error = db_step(&w->db, s, &row);
+    while (error == OK && row) {
+        if (out->removed_count == REMOVED_MAX) {
+            error = ERR_CORRUPT;
+            break;
+        }
+        out->removed[out->removed_count++] = db_column_u64(s, 0);
         error = db_step(&w->db, s, &row);
     }
     db_done(s);
@@ -174,7 +201,10 @@ static enum err read_meta(struct kv_writer *w, struct kv_meta *out)
     if (s != NULL) {
         db_done(s);
     }
-    return error == OK ? read_members(w, &out->configuration) : error;
+    if (error == OK) {
+        error = read_members(w, &out->configuration);
+    }
+    return error == OK ? read_removed(w, &out->configuration) : error;
 }
 
 /* ---- opening ----------------------------------------------------------------------------------- */
@@ -314,7 +344,16 @@ static enum err write_members(struct kv_writer *w, const struct configuration *c
         db_bind_text(s, 5, m->client);
         db_bind_u64(s, 6, m->voter_incoming ? 1 : 0);
         db_bind_u64(s, 7, m->voter_outgoing ? 1 : 0);
+        db_bind_u64(s, 8, m->leaving ? 1 : 0);
         error = db_run(&w->db, s);
+    }
+    if (error == OK) {
+        error = db_run(&w->db, w->removed_clear);
+    }
+    for (size_t i = 0; error == OK && i < c->removed_count; i++) {
+        db_bind_u64(w->removed_insert, 1, i + 1);
+        db_bind_u64(w->removed_insert, 2, c->removed[i]);
+        error = db_run(&w->db, w->removed_insert);
     }
     return error;
 }

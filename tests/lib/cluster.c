@@ -35,6 +35,12 @@ struct cluster *cluster_create(size_t count, uint64_t seed)
     return c;
 }
 
+void cluster_set_voters(struct cluster *c, size_t voters)
+{
+    ASSERT(voters <= c->count);
+    c->configuration.count = voters;
+}
+
 static void disk_cut(struct cluster_disk *d, uint64_t from)
 {
     while (d->count >= from) {
@@ -68,6 +74,7 @@ void cluster_destroy(struct cluster **c)
         mem_free(n->disk.pendings);
         disk_cut(&n->disk, 1);
         mem_free(n->disk.entries);
+        mem_free(n->disk.trimmed_configuration);
         applying_free(n);
         mem_free(n->applying);
         mem_free(n->reads);
@@ -146,18 +153,23 @@ static struct entries *disk_block(const struct cluster_disk *d, uint64_t first, 
     return block;
 }
 
-/* The newest CONFIG entry on disk, or what the test gave to all. */
-static uint64_t disk_configuration(const struct cluster *c, const struct cluster_disk *d,
+/* The newest CONFIG entry applied durably, or what the test gave to all members. */
+static uint64_t disk_configuration(const struct cluster *c, const struct cluster_node *n,
                                    struct configuration *out)
 {
-    for (uint64_t i = d->count; i > d->trimmed_index; i--) {
+    const struct cluster_disk *d = &n->disk;
+    for (uint64_t i = raft_min(d->count, n->kv_durable_index); i > d->trimmed_index; i--) {
         if (d->entries[i - 1].type == ENTRY_CONFIG) {
             enum err error = configuration_decode(bytes_view(&d->entries[i - 1].data), out);
             ASSERT(error == OK);
             return i;
         }
     }
-    if (c->blank) {
+    if (d->trimmed_configuration != NULL) {
+        *out = *d->trimmed_configuration;
+        return d->trimmed_configuration_index;
+    }
+    if (c->blank || configuration_find(&c->configuration, n->id) < 0) {
         out->count = 0;
     } else {
         *out = c->configuration;
@@ -181,7 +193,7 @@ void cluster_start(struct cluster *c, uint64_t id)
         }
     }
     struct configuration *configuration = mem_zalloc(sizeof(*configuration));
-    uint64_t configuration_index = disk_configuration(c, d, configuration);
+    uint64_t configuration_index = disk_configuration(c, n, configuration);
     struct raft_boot boot = {
         .id = id,
         .seed = random_next(&c->random),
@@ -365,6 +377,15 @@ static void disk_trim(struct cluster_disk *d, uint64_t through)
     ASSERT(through > d->trimmed_index);
     ASSERT(through <= d->count);
     for (uint64_t i = d->trimmed_index + 1; i <= through; i++) {
+        if (d->entries[i - 1].type == ENTRY_CONFIG) {
+            if (d->trimmed_configuration == NULL) {
+                d->trimmed_configuration = mem_alloc(sizeof(*d->trimmed_configuration));
+            }
+            enum err error =
+                configuration_decode(bytes_view(&d->entries[i - 1].data), d->trimmed_configuration);
+            ASSERT(error == OK);
+            d->trimmed_configuration_index = i;
+        }
         bytes_free(&d->entries[i - 1].data);
     }
     d->trimmed_term = d->entries[through - 1].term;
@@ -469,9 +490,14 @@ void cluster_check_logs(struct cluster *c)
 bool cluster_is_converged(struct cluster *c)
 {
     const struct raft *first = NULL;
+    uint64_t leader = cluster_leader(c);
     for (size_t i = 0; i < c->count; i++) {
         const struct raft *r = c->nodes[i].raft;
         if (!c->nodes[i].up) {
+            continue;
+        }
+        if (leader != 0 &&
+            configuration_find(raft_configuration(cluster_node(c, leader)->raft), i + 1) < 0) {
             continue;
         }
         first = first == NULL ? r : first;
@@ -625,6 +651,28 @@ enum err cluster_propose(struct cluster *c, uint64_t id, const char *text)
     cluster_step(c, id, &event);
     entries_free(&block);
     return event.propose.error;
+}
+
+enum err cluster_change(struct cluster *c, uint64_t id, const uint64_t *voters,
+                        const uint64_t *learners)
+{
+    struct configuration *target = mem_zalloc(sizeof(*target));
+    for (int half = 0; half < 2; half++) {
+        const uint64_t *ids = half == 0 ? voters : learners;
+        for (size_t i = 0; ids != NULL && ids[i] != 0; i++) {
+            struct member *m = &target->members[target->count++];
+            m->id = ids[i];
+            (void)snprintf(m->name, sizeof(m->name), "n%" PRIu64, m->id);
+            (void)snprintf(m->peer, sizeof(m->peer), "10.0.0.%" PRIu64 ":2380", m->id);
+            (void)snprintf(m->client, sizeof(m->client), "10.0.0.%" PRIu64 ":2379", m->id);
+            m->voter_incoming = half == 0;
+        }
+    }
+    struct raft_event event = {.type = RAFT_EVENT_CHANGE_CONFIGURATION,
+                               .change = {.target = target}};
+    cluster_step(c, id, &event);
+    mem_free(target);
+    return event.change.error;
 }
 
 size_t cluster_read(struct cluster *c, uint64_t id)

@@ -23,7 +23,7 @@
 
 #include "raft.h"
 
-#define CLUSTER_NODES_MAX        7
+#define CLUSTER_NODES_MAX        12
 #define CLUSTER_ELECTION_MS      1000
 #define CLUSTER_HEARTBEAT_MS     100
 #define CLUSTER_ELECTION_US      (UINT64_C(1000) * CLUSTER_ELECTION_MS)
@@ -58,6 +58,9 @@ struct cluster_disk {
     uint64_t read_from, read_to, read_bytes_max, read_done_us;
     size_t read_count;
     uint64_t trim_index; /* the last one asked for */
+    struct configuration
+        *trimmed_configuration; /* of the newest trimmed CONFIG entry; NULL: none */
+    uint64_t trimmed_configuration_index;
 };
 
 struct cluster_read {
@@ -106,8 +109,9 @@ struct cluster_committed {
 struct cluster {
     size_t count;
     struct cluster_node nodes[CLUSTER_NODES_MAX]; /* node id i is nodes[i - 1] */
-    struct configuration configuration;           /* given to every node at start */
-    bool blank;                                   /* start the nodes without configuration */
+    struct configuration
+        configuration; /* given at start to each node that is in it; others are blank */
+    bool blank;        /* start the nodes without configuration */
     uint64_t now_us, random;
 
     /* knobs, to be set before the nodes start */
@@ -136,6 +140,8 @@ struct cluster {
 
 /* Nodes 1..count, all voting, not yet started. */
 struct cluster *cluster_create(size_t count, uint64_t seed);
+/* Before start: only nodes 1..voters are members; the others are blank nodes waiting for a log. */
+void cluster_set_voters(struct cluster *c, size_t voters);
 void cluster_destroy(struct cluster **c);
 struct cluster_node *cluster_node(struct cluster *c, uint64_t id);
 
@@ -192,6 +198,9 @@ void cluster_apply_hold(struct cluster *c, uint64_t id, bool held);
 /* The KV table of the node is durable as far as it is applied. */
 void cluster_kv_flush(struct cluster *c, uint64_t id);
 
+/* Ask the node to change members: `voters` and `learners` are ids, 0-terminated (NULL: none). */
+enum err cluster_change(struct cluster *c, uint64_t id, const uint64_t *voters,
+                        const uint64_t *learners);
 enum err cluster_propose(struct cluster *c, uint64_t id, const char *text);
 /* Ask for a read at the node; returns its place in node->reads. Flushes. */
 size_t cluster_read(struct cluster *c, uint64_t id);
@@ -210,11 +219,13 @@ bool cluster_await_leader(struct cluster *c, uint64_t for_us);
 /* Terms of the node's log as text, "1 1 2"; valid until the next call. Lowest index first. */
 const char *cluster_log_text(struct cluster *c, uint64_t id);
 void cluster_check_logs(struct cluster *c);
-/* All up nodes have the same log, all applied. */
+/* All up nodes have the same log, all applied; with a leader known: all up members of its configuration. */
 bool cluster_is_converged(struct cluster *c);
 
 /* One line of the trace for a message, as the transcripts show it. */
 void cluster_print_message(struct buffer *out, const struct raft_message *m);
 void cluster_print_state(struct cluster *c, struct buffer *out);
+/* "1 2 3", joint "1 2 3 -> 2 3 4", "learners 5", "removed 1", each if there are any. */
+void cluster_print_configuration(struct buffer *out, const struct configuration *configuration);
 
 #endif

@@ -39,7 +39,7 @@ void cluster_trace(struct cluster *c, const char *format, ...)
     va_end(list);
 }
 
-/* " 4..6 [2 2 3]", or " 4 [2]" */
+/* " 4..6 [2 2 3]", or " 4 [2]"; a configuration: "[2c]" */
 static void print_entries(struct buffer *out, const struct entries *block)
 {
     if (block->count == 1) {
@@ -49,7 +49,8 @@ static void print_entries(struct buffer *out, const struct entries *block)
               entries_last_index(block));
     }
     for (size_t i = 0; i < block->count; i++) {
-        print(out, "%s%" PRIu64, i == 0 ? "" : " ", block->items[i].term);
+        print(out, "%s%" PRIu64 "%s", i == 0 ? "" : " ", block->items[i].term,
+              block->items[i].type == ENTRY_CONFIG ? "c" : "");
     }
     print(out, "]");
 }
@@ -93,7 +94,7 @@ void cluster_print_message(struct buffer *out, const struct raft_message *m)
         break;
     case RAFT_PRE_VOTE_REPLY:
     case RAFT_VOTE_REPLY:
-        print(out, " %s", m->granted ? "granted" : "refused");
+        print(out, " %s", m->granted ? "granted" : m->flag_removed ? "removed" : "refused");
         break;
     case RAFT_APPEND_ENTRIES:
         print(out, " prev=%" PRIu64 "/%" PRIu64 " commit=%" PRIu64, m->prev_log_index,
@@ -162,6 +163,42 @@ const char *cluster_log_text(struct cluster *c, uint64_t id)
     return (const char *)text->data;
 }
 
+static void print_half(struct buffer *out, const struct configuration *c, bool incoming)
+{
+    const char *space = "";
+    for (uint64_t id = 1; id <= CLUSTER_NODES_MAX; id++) {
+        int at = configuration_find(c, id);
+        const struct member *m = at < 0 ? NULL : &c->members[at];
+        if (m != NULL && (incoming ? m->voter_incoming : m->voter_outgoing)) {
+            print(out, "%s%" PRIu64, space, id);
+            space = " ";
+        }
+    }
+}
+
+void cluster_print_configuration(struct buffer *out, const struct configuration *configuration)
+{
+    print_half(out, configuration, false);
+    if (configuration_is_joint(configuration)) {
+        print(out, " -> ");
+        print_half(out, configuration, true);
+    }
+    const char *word = " learners";
+    for (size_t i = 0; i < configuration->count; i++) {
+        const struct member *m = &configuration->members[i];
+        if (!m->voter_incoming && !m->voter_outgoing) {
+            print(out, "%s %" PRIu64, word, m->id);
+            word = "";
+        }
+    }
+    word = " removed";
+    for (size_t i = 0; i < configuration->removed_count; i++) {
+        print(out, "%s %" PRIu64, word, configuration->removed[i]);
+        word = "";
+    }
+    print(out, "\n");
+}
+
 void cluster_print_state(struct cluster *c, struct buffer *out)
 {
     for (uint64_t id = 1; id <= c->count; id++) {
@@ -177,6 +214,6 @@ void cluster_print_state(struct cluster *c, struct buffer *out)
               s.last_applied, s.durable_index);
         const char *log = cluster_log_text(c, id);
         buffer_append(out, log, strlen(log));
-        print(out, "]%s\n", s.may_not_vote ? " may not vote" : "");
+        print(out, "]%s%s\n", s.may_not_vote ? " may not vote" : "", s.removed ? " removed" : "");
     }
 }

@@ -43,6 +43,7 @@ static struct raft_message full(enum raft_message_type type)
     case RAFT_PRE_VOTE_REPLY:
     case RAFT_VOTE_REPLY:
         m.granted = true;
+        m.flag_removed = true;
         break;
     case RAFT_APPEND_ENTRIES:
         m.prev_log_index = 13;
@@ -122,6 +123,7 @@ static void every_field_of_every_type_travels(void)
         CU_ASSERT_EQUAL(got.granted, sent.granted);
         CU_ASSERT_EQUAL(got.flag_transfer, sent.flag_transfer);
         CU_ASSERT_EQUAL(got.flag_no_vote, sent.flag_no_vote);
+        CU_ASSERT_EQUAL(got.flag_removed, sent.flag_removed);
         entries_free(&sent_entries);
         entries_free(&got_entries);
         buffer_free(&wire);

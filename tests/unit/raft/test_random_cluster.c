@@ -2,12 +2,13 @@
 /*
  * test_random_cluster.c: three, four, five and seven cores under everything the world does to them, from
  * a seed: messages delayed, lost, doubled and reordered, links cut in one direction, nodes killed with
- * writes under way, disks that hang, connections that break, nodes that come back damaged. The fake
+ * writes under way, disks that hang, connections that break, nodes that come back damaged; in every other
+ * seed members also come, go, are promoted and demoted in any number at a time (traps 7, 8, 37 to 42). The fake
  * cluster asserts Raft Fig. 3's properties (Election Safety, Leader Append-Only, Log Matching, Leader
  * Completeness, State Machine Safety) and linearizable reads after each step (traps 1-17, 22, 28-33).
  *
  * When the storm ends, the cluster must heal by itself: one leader, all logs equal, all applied, all
- * reads answered (traps 4, 5).
+ * reads answered (traps 4, 5), no change of members half done, and nobody campaigning who is not a member.
  *
  * HOLDFAST_SEED=n runs one seed; HOLDFAST_SEEDS=n runs that many.
  */
@@ -22,9 +23,17 @@
 #define STORM_STEP_US   150000
 #define HEAL_US         (60 * CLUSTER_ELECTION_US)
 #define PROPOSALS_BURST 8
+#define SPARES_MAX      5
 #define TRIM_NEVER      (UINT64_C(1) << 40)
 
 static const size_t sizes[] = {3, 5, 3, 4, 7, 1, 2};
+
+/* In this seed members change. (Not together with damaged disks: what a minority lost may be a majority's
+ * in the next configuration. With operators it is the same: a disk is replaced by a new member.) */
+static bool is_changing(const struct cluster *c)
+{
+    return c->count > c->configuration.count;
+}
 
 static uint64_t below(struct cluster *c, uint64_t bound)
 {
@@ -66,7 +75,7 @@ static void crash_some(struct cluster *c)
      * logs are trimmed a loss reaches back to what the node had applied durably at most: nobody could
      * make good what all have trimmed, but for a snapshot. */
     uint64_t sure = c->trim_step_entries == TRIM_NEVER ? 0 : n->kv_durable_index;
-    bool may_lose = n->disk.count > sure && damaged_count(c) * 2 + 2 < c->count;
+    bool may_lose = !is_changing(c) && n->disk.count > sure && damaged_count(c) * 2 + 2 < c->count;
     if (may_lose && below(c, 4) == 0) {
         uint64_t lost = 1 + below(c, n->disk.count - sure);
         cluster_damage(c, n->id, n->disk.count + 1 - lost);
@@ -93,6 +102,37 @@ static void break_connection(struct cluster *c)
     cluster_step(c, a, &down);
     struct raft_event up = {.type = RAFT_EVENT_PEER_UP, .peer = b};
     cluster_step(c, a, &up);
+}
+
+/* Most stay as they are; some come, go, or change their part. */
+static void change_members(struct cluster *c)
+{
+    uint64_t leader = cluster_leader(c);
+    if (leader == 0 || !is_changing(c)) {
+        return;
+    }
+    const struct configuration *now = raft_configuration(cluster_node(c, leader)->raft);
+    uint64_t voters[CLUSTER_NODES_MAX + 1] = {0};
+    uint64_t learners[CLUSTER_NODES_MAX + 1] = {0};
+    size_t voter_count = 0;
+    size_t learner_count = 0;
+    for (uint64_t id = 1; id <= c->count; id++) {
+        bool member = configuration_find(now, id) >= 0;
+        bool in = member ? below(c, 10) != 0 : below(c, 4) == 0;
+        if (!in || configuration_was_removed(now, id)) {
+            continue;
+        }
+        bool votes = configuration_is_voter(now, id) ? below(c, 5) != 0 : below(c, 2) == 0;
+        if (votes) {
+            voters[voter_count++] = id;
+        } else {
+            learners[learner_count++] = id;
+        }
+    }
+    if (voter_count > 0) {
+        enum err error = cluster_change(c, leader, voters, learners);
+        ASSERT(error == OK || error == ERR_CHANGE_PENDING);
+    }
 }
 
 static void load(struct cluster *c)
@@ -165,6 +205,9 @@ static void trouble(struct cluster *c)
             }
         }
         break;
+    case 12:
+        change_members(c);
+        break;
     default:
         break;
     }
@@ -187,9 +230,35 @@ static void calm(struct cluster *c)
     }
 }
 
+static bool is_member(struct cluster *c, uint64_t id)
+{
+    uint64_t leader = cluster_leader(c);
+    return leader == 0 ||
+           configuration_find(raft_configuration(cluster_node(c, leader)->raft), id) >= 0;
+}
+
+/* The last change is done, and who is out knows it: all but those whose coming in was never committed, and whom no
+ * committed entry speaks of. They ask for votes that nobody gives. */
+static bool members_are_settled(struct cluster *c)
+{
+    for (uint64_t id = 1; id <= c->count; id++) {
+        const struct raft *r = cluster_node(c, id)->raft;
+        bool settled = membership_current_index(r) <= r->commit_index &&
+                       !configuration_is_joint(membership_current(r));
+        bool wanted = election_may_campaign(r) && configuration_is_voter(membership_settled(r), id);
+        if (is_member(c, id) ? !settled : wanted) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool reads_are_answered(struct cluster *c)
 {
     for (size_t i = 0; i < c->count; i++) {
+        if (!is_member(c, i + 1)) {
+            continue;
+        }
         for (size_t k = 0; k < c->nodes[i].read_count; k++) {
             if (!c->nodes[i].reads[k].answered) {
                 return false;
@@ -202,12 +271,15 @@ static bool reads_are_answered(struct cluster *c)
 static bool is_healed(struct cluster *c)
 {
     return cluster_is_converged(c) && reads_are_answered(c) && damaged_count(c) == 0 &&
-           cluster_leader(c) != 0;
+           cluster_leader(c) != 0 && members_are_settled(c);
 }
 
 static void run_seed(uint64_t seed)
 {
-    struct cluster *c = cluster_create(sizes[seed % ARRAY_COUNT(sizes)], seed);
+    size_t members = sizes[seed % ARRAY_COUNT(sizes)];
+    bool changing = seed / ARRAY_COUNT(sizes) % 2 == 1;
+    struct cluster *c = cluster_create(members + (changing ? 1 + seed % SPARES_MAX : 0), seed);
+    cluster_set_voters(c, members);
     /* Small bounds, so that windows, caches and back-pressure have work to do. */
     c->window_bytes = 200 + below(c, 2000);
     c->append_bytes_max = 100 + below(c, 1000);
@@ -215,7 +287,8 @@ static void run_seed(uint64_t seed)
     c->uncommitted_bytes_max = 2000 + below(c, 8000);
     c->apply_bytes_max = 100 + below(c, 2000);
     c->trim_slack_entries = below(c, 10);
-    c->trim_step_entries = below(c, 2) == 0 ? TRIM_NEVER : 1 + below(c, 10);
+    /* A new member of a trimmed log needs a snapshot. */
+    c->trim_step_entries = changing || below(c, 2) == 0 ? TRIM_NEVER : 1 + below(c, 10);
     c->delay_us_max = 5000;
     c->disk_us_max = 5000;
     c->apply_us_max = 5000;
@@ -239,6 +312,9 @@ static void run_seed(uint64_t seed)
     if (!healed) {
         struct buffer text = {0};
         cluster_print_state(c, &text);
+        for (uint64_t id = 1; id <= c->count; id++) {
+            cluster_print_configuration(&text, raft_configuration(cluster_node(c, id)->raft));
+        }
         (void)fprintf(stderr, "seed %" PRIu64 " did not heal:\n%.*s", seed, (int)text.size,
                       (const char *)text.data);
         buffer_free(&text);

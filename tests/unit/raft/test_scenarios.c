@@ -12,6 +12,7 @@
  * Commands
  *   cluster N [blank]            N voters, not started; blank: without configuration
  *   learner ID                   before start: ID does not vote
+ *   voters N                     before start: only 1..N are members, the others blank nodes
  *   log ID T T T                 before start: entries of these terms on its disk
  *   term ID T [VOTE]             before start: its term and vote
  *   small                        before start: one entry per append message
@@ -25,7 +26,10 @@
  *   cut A B | isolate ID | heal
  *   timeout ID                   its election timeout passes, nobody else gets a tick
  *   pass MS                      time passes for all
+ *   skip MS                      the same, but nothing of what is said meanwhile is written down
  *   propose ID TEXT   read ID   bootstrap ID
+ *   change ID MEMBER...          ask ID for these members: 1 2 3, or 4L for a learner
+ *   members ID                   the configuration in force there
  *   settle                       all that can happen without time passing happens
  *   state                        a line per node
  *
@@ -78,6 +82,8 @@ static bool before_start(struct scenario *s, char **words)
     } else if (is(words[0], "learner")) {
         c->configuration.members[id - 1].voter_incoming = false;
         c->configuration.members[id - 1].voter_outgoing = false;
+    } else if (is(words[0], "voters")) {
+        cluster_set_voters(c, (size_t)id);
     } else if (is(words[0], "log")) {
         uint64_t terms[WORDS_MAX + 1] = {0};
         for (size_t i = 2; i < WORDS_MAX && words[i] != NULL; i++) {
@@ -148,6 +154,26 @@ static bool disk(struct scenario *s, char **words)
     return true;
 }
 
+static void change(struct scenario *s, uint64_t id, char **words)
+{
+    uint64_t voters[WORDS_MAX + 1] = {0};
+    uint64_t learners[WORDS_MAX + 1] = {0};
+    size_t voter_count = 0;
+    size_t learner_count = 0;
+    for (size_t i = 0; words[i] != NULL; i++) {
+        if (strchr(words[i], 'L') != NULL) {
+            learners[learner_count++] = number(words[i]);
+        } else {
+            voters[voter_count++] = number(words[i]);
+        }
+    }
+    enum err error = cluster_change(s->cluster, id, voters, learners);
+    if (error != OK) {
+        say(s, err_text(error));
+        say(s, "\n");
+    }
+}
+
 static bool node(struct scenario *s, char **words)
 {
     struct cluster *c = s->cluster;
@@ -164,6 +190,10 @@ static bool node(struct scenario *s, char **words)
         cluster_time_out(c, id);
     } else if (is(words[0], "pass")) {
         cluster_run(c, id * 1000);
+    } else if (is(words[0], "skip")) {
+        c->trace = NULL;
+        cluster_run(c, id * 1000);
+        c->trace = &s->said;
     } else if (is(words[0], "propose")) {
         enum err error = cluster_propose(c, id, words[2] == NULL ? "" : words[2]);
         if (error != OK) {
@@ -176,6 +206,10 @@ static bool node(struct scenario *s, char **words)
         struct raft_event event = {.type = RAFT_EVENT_BOOTSTRAP,
                                    .configuration = &c->configuration};
         cluster_step(c, id, &event);
+    } else if (is(words[0], "change")) {
+        change(s, id, words + 2);
+    } else if (is(words[0], "members")) {
+        cluster_print_configuration(&s->said, raft_configuration(cluster_node(c, id)->raft));
     } else if (is(words[0], "state")) {
         cluster_print_state(c, &s->said);
     } else if (!is(words[0], "settle")) {

@@ -254,6 +254,9 @@ static void members_kept(void)
         struct kv_batch *b = puts_batch(1, 1, 2 + round, 5);
         b->members = mem_zalloc(sizeof(*b->members));
         b->members->cluster_id = UINT64_C(0xf000000000000001);
+        b->members->removed[0] = 7;
+        b->members->removed[1] = UINT64_MAX;
+        b->members->removed_count = 2;
         for (uint64_t i = 0; i < (round == 0 ? 5 : 3); i++) {
             struct member *m = &b->members->members[b->members->count++];
             m->id = UINT64_MAX - i;
@@ -262,6 +265,7 @@ static void members_kept(void)
             (void)snprintf(m->client, sizeof(m->client), "host%" PRIu64 ":2379", i);
             m->voter_incoming = i < 2;
             m->voter_outgoing = i < 1;
+            m->leaving = i == 2;
         }
         CU_ASSERT_EQUAL(kv_writer_write(w, b), OK);
         kv_batch_free(&b);
@@ -278,6 +282,11 @@ static void members_kept(void)
     CU_ASSERT_STRING_EQUAL(meta.configuration.members[1].client, "host1:2379");
     CU_ASSERT_TRUE(meta.configuration.members[1].voter_incoming);
     CU_ASSERT_FALSE(meta.configuration.members[1].voter_outgoing);
+    CU_ASSERT_FALSE(meta.configuration.members[1].leaving);
+    CU_ASSERT_TRUE(meta.configuration.members[2].leaving);
+    CU_ASSERT_EQUAL(meta.configuration.removed_count, 2);
+    CU_ASSERT_EQUAL(meta.configuration.removed[0], 7);
+    CU_ASSERT_EQUAL(meta.configuration.removed[1], UINT64_MAX);
     kv_writer_close(&w);
     test_folder_remove(folder);
 }
