@@ -37,6 +37,7 @@ struct config {
     uint32_t client_streams_max;
     uint64_t client_bytes_in_flight_max;
     uint32_t request_bytes_max;  /* etcd's max-request-bytes: the encoded log entry */
+    uint32_t client_txn_ops_max; /* etcd's max-txn-ops */
     uint32_t request_timeout_ms; /* 0: 5 s + 2 * election_timeout_ms, as etcd */
 
     struct {

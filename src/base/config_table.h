@@ -90,6 +90,8 @@
       "bytes", 1 * MIB, 64 * GIB, 256 * MIB, "octets of all requests and answers under way")       \
     X("client", "request_bytes_max", CONFIG_U32, struct config, request_bytes_max, "bytes", 1024,  \
       CONFIG_REQUEST_BYTES_MOST, 1572864, "size of one request as it lies in the log")             \
+    X("client", "txn_ops_max", CONFIG_U32, struct config, client_txn_ops_max, "operations", 1,     \
+      10000, 128, "compares, operations if they hold, or else, of one transaction")                \
     X("client", "request_timeout_ms", CONFIG_U32, struct config, request_timeout_ms, "ms", 0,      \
       600000, 0,                                                                                   \
       "time after which a request is answered as timed out; 0: 5000 and two "                      \

@@ -11,6 +11,8 @@ const struct call_ops *ops_of_method(enum method_kind kind)
         [METHOD_RANGE] = &client_range_ops,
         [METHOD_PUT] = &client_put_ops,
         [METHOD_DELETE_RANGE] = &client_delete_range_ops,
+        [METHOD_TXN] = &client_txn_ops,
+        [METHOD_COMPACT] = &client_compact_ops,
         [METHOD_STATUS] = &client_status_ops,
         [METHOD_MEMBER_LIST] = &client_member_list_ops,
         [METHOD_HEALTH_CHECK] = &client_health_check_ops,

@@ -9,6 +9,7 @@
 
 /* client_kv.c */
 extern const struct call_ops client_range_ops, client_put_ops, client_delete_range_ops;
+extern const struct call_ops client_txn_ops, client_compact_ops;
 
 /* client_node.c */
 extern const struct call_ops client_status_ops, client_member_list_ops;
