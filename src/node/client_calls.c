@@ -112,7 +112,6 @@ static void call_settle(struct client_actor *a, struct client_call *call)
     deadlines_clear(&a->deadlines, &call->timer);
     if (call->stream_number != 0) {
         (void)pending_take(&a->numbers, call->stream_number);
-        call->stream_number = 0;
     }
     list_remove(call);
     call->drain_wanted = false;
@@ -122,6 +121,7 @@ static void call_settle(struct client_actor *a, struct client_call *call)
             call->ops->closed(a, call);
         }
     }
+    call->stream_number = 0; /* the ops tell by it whose watch or copy is over */
 }
 
 void call_close(struct client_actor *a, struct client_call *call)
