@@ -234,7 +234,7 @@ enum listener_kind { LISTENER_IDENTITY = 350 };
 
 /* ---- to apply ----------------------------------------------------------------------------------- */
 
-enum apply_kind { APPLY_ENTRIES = 400, APPLY_READ, APPLY_STATUS, APPLY_FLUSHED };
+enum apply_kind { APPLY_ENTRIES = 400, APPLY_READ, APPLY_STATUS, APPLY_FLUSHED, APPLY_COPY };
 
 /*
  * raft -> apply: committed and durable entries, in order. `barrier_count` > 0: the block holds the
@@ -269,6 +269,30 @@ struct flush_batch {
     struct kv_batch *batch;
 };
 
+/* ---- to copy -------------------------------------------------------------------------------------- */
+
+enum copy_kind { COPY_BEGIN = 560, COPY_ACK, COPY_CANCEL };
+
+/*
+ * client -> apply (APPLY_COPY) -> copy (COPY_BEGIN): a hash of kv.db, or a copy of it in chunks. apply keeps it until
+ * kv.db holds everything that was applied when it came. Answered by CLIENT_COPY.
+ */
+struct copy_request {
+    struct msg base;
+    uint32_t group;
+    uint64_t number;       /* call_stream_number of the asking call */
+    bool snapshot;         /* else a hash */
+    int64_t hash_revision; /* 0: the newest */
+    int64_t revision;      /* filled in by apply: the store's when it took the request */
+};
+
+/* client -> copy. COPY_ACK: `bytes` octets of chunks have gone to the socket. COPY_CANCEL: nobody waits. */
+struct copy_ack {
+    struct msg base;
+    uint64_t number;
+    uint64_t bytes;
+};
+
 /* ---- to client ---------------------------------------------------------------------------------- */
 
 enum client_kind {
@@ -277,6 +301,7 @@ enum client_kind {
     CLIENT_STATUS,
     CLIENT_BARRIER,
     CLIENT_STATE,
+    CLIENT_COPY,
 };
 
 /* listener -> client: an accepted connection, moved. */
@@ -312,6 +337,18 @@ struct client_state {
     uint64_t cluster_id, member_id, leader_id, term;
     bool may_not_vote;
     struct configuration configuration;
+};
+
+/* copy -> client: a hash, or the next chunk of a copy. */
+struct client_copy {
+    struct msg base;
+    uint64_t number;
+    enum err error; /* not OK: nothing else follows */
+    struct kv_hash hash;
+    int64_t revision;    /* of the store (hash), of the copy (chunk) */
+    struct bytes octets; /* of the copy; in the last message its SHA-256 */
+    uint64_t remaining;  /* octets of the copy behind these */
+    bool last;
 };
 
 /* ---- to supervisor ------------------------------------------------------------------------------ */
@@ -353,5 +390,6 @@ void release_apply_entries(struct msg *m);
 void release_flush_batch(struct msg *m);
 void release_client_socket(struct msg *m);
 void release_client_reply(struct msg *m);
+void release_client_copy(struct msg *m);
 
 #endif

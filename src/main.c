@@ -27,9 +27,10 @@
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
-#define PROBLEM_TEXT_MAX      1024
-#define DATA_DIR_MODE         0750
-#define DATABASES_DESCRIPTORS 16 /* three connections, their -wal and -shm, the mark, the lock */
+#define PROBLEM_TEXT_MAX 1024
+#define DATA_DIR_MODE    0750
+#define DATABASES_DESCRIPTORS                                                                      \
+    32 /* six connections at most, their -wal and -shm, the mark, the lock */
 
 const char *argp_program_version = "holdfastd " HOLDFAST_VERSION;
 const char *argp_program_bug_address = NULL;
@@ -251,6 +252,7 @@ static void start(struct daemon *d)
     struct node_actors *a = &d->actors;
     actor_start(a->timer);
     actor_start(a->flush);
+    actor_start(a->copy);
     actor_start(a->apply);
     actor_start(a->log);
     for (size_t i = 0; i < a->peer_count; i++) {
@@ -290,6 +292,7 @@ static void stop(struct daemon *d)
     }
     stop_and_join(a->log);
     stop_and_join(a->apply);
+    stop_and_join(a->copy);
     stop_and_join(a->flush);
     stop_and_join(a->supervisor);
     stop_and_join(a->timer);
@@ -309,6 +312,7 @@ static void destroy(struct daemon *d)
     actor_destroy(a->log);
     actor_destroy(a->apply);
     actor_destroy(a->flush);
+    actor_destroy(a->copy);
     actor_destroy(a->supervisor);
     actor_destroy(a->timer);
     credits_destroy(d->connections);

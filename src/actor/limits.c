@@ -15,7 +15,7 @@
 #define DESCRIPTORS_OF_ACTOR   3  /* epoll, eventfd, timerfd */
 #define DESCRIPTORS_OF_PEER    8  /* dialled, accepted, one half open, and its resolver's */
 #define DESCRIPTORS_OF_PROCESS 64 /* listeners, greetings, stderr, lock, watchdog, room to spare */
-#define ACTORS_BESIDE          8  /* timer, raft, log, apply, flush, listener, logger, supervisor */
+#define ACTORS_BESIDE          9  /* timer, raft, log, apply, flush, copy, listener, logger, supervisor */
 
 static void add(struct limits *l, const char *holder, const char *what, const char *through,
                 uint64_t messages, uint64_t bytes)

@@ -38,6 +38,12 @@ struct pending_read {
     uint64_t charged;     /* octets of its result taken from answer_bytes */
 };
 
+/* Requests for copies of kv.db, until it holds what was applied when they came. */
+struct waiting_copy {
+    struct copy_request *request;
+    uint64_t index;
+};
+
 struct pending_reads {
     struct pending_read *items;
     size_t first, count, capacity; /* a queue: live items are first .. first+count-1 */
@@ -47,7 +53,7 @@ struct apply_actor {
     struct kv *kv;
     uint64_t origin; /* entries with it carry requests of this node's clients */
     const struct node_actors *links;
-    struct actor *raft, *flush;
+    struct actor *raft, *copy, *flush;
     struct credits *answer_bytes;
     size_t client_count;
     struct actor *clients[CLIENTS_MAX];
@@ -58,6 +64,11 @@ struct apply_actor {
 
     struct pending_reads waiting; /* their index is not applied yet; read indexes never fall */
     struct pending_reads active;
+
+    struct waiting_copy *copies; /* in the order of coming, so of index */
+    size_t copy_count, copy_capacity;
+    uint64_t sealed_index;  /* of the batch handed over last */
+    uint64_t flushed_index; /* kv.db holds everything up to here */
 
     uint64_t applied_told;
     bool overlay_full_said;
@@ -261,13 +272,20 @@ static void send_barriers(struct apply_actor *a, const struct apply_entries *blo
     }
 }
 
+/* Somebody waits for kv.db to hold what is applied. */
+static bool copy_waits(const struct apply_actor *a)
+{
+    return a->copy_count > 0 && a->sealed_index < a->copies[a->copy_count - 1].index;
+}
+
 static void seal_if_due(struct apply_actor *a, uint64_t now_us)
 {
-    if (!kv_should_seal(a->kv, now_us)) {
+    if (!kv_should_seal(a->kv, now_us) && !copy_waits(a)) {
         return;
     }
     struct kv_batch *batch = kv_seal(a->kv);
     if (batch != NULL) {
+        a->sealed_index = batch->applied_index;
         struct flush_batch *flush = MSG_NEW(struct flush_batch, FLUSH_BATCH, release_flush_batch);
         flush->group = GROUP_DEFAULT;
         flush->batch = batch;
@@ -318,6 +336,31 @@ static void take_block(struct apply_actor *a, struct apply_entries *block)
     a->blocks[a->block_first + a->block_count++] = block;
 }
 
+/* ---- copies of kv.db ------------------------------------------------------------------------------ */
+
+static void forward_copies(struct apply_actor *a)
+{
+    size_t gone = 0;
+    while (gone < a->copy_count && a->copies[gone].index <= a->flushed_index) {
+        struct copy_request *request = a->copies[gone++].request;
+        request->base.kind = COPY_BEGIN;
+        ACTOR_SEND(a->copy, request);
+    }
+    a->copy_count -= gone;
+    for (size_t i = 0; gone > 0 && i < a->copy_count; i++) {
+        a->copies[i] = a->copies[gone + i];
+    }
+}
+
+static void take_copy(struct apply_actor *a, struct copy_request *request)
+{
+    request->revision = kv_revision(a->kv);
+    ARRAY_RESERVE(a->copies, a->copy_capacity, a->copy_count + 1);
+    a->copies[a->copy_count++] =
+        (struct waiting_copy){.request = request, .index = kv_applied_index(a->kv)};
+    forward_copies(a);
+}
+
 /* ---- handlers ----------------------------------------------------------------------------------- */
 
 static void started(void *self, uint64_t now_us)
@@ -326,6 +369,8 @@ static void started(void *self, uint64_t now_us)
     UNUSED(now_us);
     a->raft = a->links->raft;
     a->flush = a->links->flush;
+    a->copy = a->links->copy;
+    a->flushed_index = a->sealed_index = kv_applied_index(a->kv);
     a->answer_bytes = a->links->answer_bytes;
     a->client_count = a->links->client_count;
     for (size_t i = 0; i < a->client_count; i++) {
@@ -363,7 +408,12 @@ static void handle(void *self, struct msg *m, uint64_t now_us)
     case APPLY_STATUS:
         take_status(a, (struct node_status *)m);
         return;
+    case APPLY_COPY:
+        take_copy(a, (struct copy_request *)m);
+        return;
     case APPLY_FLUSHED:
+        a->flushed_index = a->sealed_index;
+        forward_copies(a);
         kv_flushed(a->kv, ((const struct apply_flushed *)m)->batch_number);
         if (a->overlay_full_said && !kv_is_full(a->kv)) {
             log_event(LOG_NOTICE, "apply goes on", "applied=%" PRIu64, kv_applied_index(a->kv));
@@ -448,6 +498,10 @@ static void destroy(void *self)
     for (size_t i = 0; i < a->block_count; i++) {
         MSG_FREE(a->blocks[a->block_first + i]);
     }
+    for (size_t k = 0; k < a->copy_count; k++) {
+        MSG_FREE(a->copies[k].request);
+    }
+    mem_free(a->copies);
     mem_free(a->blocks);
     kv_destroy(&a->kv);
     mem_free(a);

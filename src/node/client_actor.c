@@ -37,6 +37,15 @@ static void started(void *self, uint64_t now_us)
 
 /* ---- messages -------------------------------------------------------------------------------------- */
 
+static void take_copy(struct client_actor *a, const struct client_copy *m)
+{
+    struct client_call *call = call_of_stream_number(a, m->number);
+    if (call != NULL) {
+        ASSERT(call->ops->copy != NULL);
+        call->ops->copy(a, call, m);
+    }
+}
+
 static void take_socket(struct client_actor *a, struct client_socket *socket, uint64_t now_us)
 {
     if (!a->stopping) {
@@ -69,6 +78,9 @@ static void handle(void *self, struct msg *m, uint64_t now_us)
     case CLIENT_SOCKET:
         take_socket(a, (struct client_socket *)m, now_us);
         return;
+    case CLIENT_COPY:
+        take_copy(a, (const struct client_copy *)m);
+        break;
     case CLIENT_BARRIER:
         calls_take_barrier(a, (struct client_barrier *)m);
         break;

@@ -76,6 +76,8 @@ struct call_ops {
     /* A response for this call's stream number (call_stream_number); both borrowed. */
     void (*watch)(struct client_actor *a, struct client_call *call, const struct client_watch *m,
                   const struct watch_response *response);
+    /* The answer to a request to the copy actor under this call's stream number; borrowed. */
+    void (*copy)(struct client_actor *a, struct client_call *call, const struct client_copy *m);
     /* call_want_drained's answer. */
     void (*drained)(struct client_actor *a, struct client_call *call);
     /* call_set_timer's time has come. */

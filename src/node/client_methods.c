@@ -15,6 +15,9 @@ const struct call_ops *ops_of_method(enum method_kind kind)
         [METHOD_COMPACT] = &client_compact_ops,
         [METHOD_STATUS] = &client_status_ops,
         [METHOD_MEMBER_LIST] = &client_member_list_ops,
+        [METHOD_HASH] = &client_hash_ops,
+        [METHOD_HASH_KV] = &client_hash_kv_ops,
+        [METHOD_SNAPSHOT] = &client_snapshot_ops,
         [METHOD_HEALTH_CHECK] = &client_health_check_ops,
         [METHOD_HEALTH_WATCH] = &client_health_watch_ops,
     };

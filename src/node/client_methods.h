@@ -15,4 +15,7 @@ extern const struct call_ops client_txn_ops, client_compact_ops;
 extern const struct call_ops client_status_ops, client_member_list_ops;
 extern const struct call_ops client_health_check_ops, client_health_watch_ops;
 
+/* client_copies.c */
+extern const struct call_ops client_hash_ops, client_hash_kv_ops, client_snapshot_ops;
+
 #endif

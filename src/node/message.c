@@ -89,3 +89,9 @@ void client_refuse(struct actor *client, uint64_t request_id, enum err error)
     answer->error = error;
     ACTOR_SEND(client, answer);
 }
+
+void release_client_copy(struct msg *m)
+{
+    struct client_copy *copy = (struct client_copy *)m;
+    bytes_free(&copy->octets);
+}

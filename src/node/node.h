@@ -20,7 +20,7 @@
  * of GROUP_DEFAULT.
  */
 struct node_actors {
-    struct actor *timer, *raft, *log, *apply, *flush;
+    struct actor *timer, *raft, *log, *apply, *flush, *copy;
     struct actor *listener;   /* NULL in the simulator */
     struct actor *supervisor; /* NULL in the simulator */
     struct credits
@@ -58,7 +58,7 @@ void node_hello(const struct config *config, const struct node_stores *stores, u
  * find, since it may still be truncated. Borrowed from the stores. */
 const struct configuration *node_configuration(const struct node_stores *stores);
 
-/* Create timer, log, raft, apply and flush; the stores move in. seed: of the core and ids. */
+/* Create timer, log, raft, apply, flush and copy; the stores move in. seed: of the core and ids. */
 void node_create_core(const struct config *config, struct node_stores *stores, uint64_t seed,
                       uint64_t boot_id, struct node_actors *actors);
 
@@ -66,6 +66,8 @@ void node_create_core(const struct config *config, struct node_stores *stores, u
 
 struct actor *timer_actor_create(void);
 struct actor *log_actor_create(struct log_db *db, const struct node_actors *actors);
+/* Reads kv.db as a whole: hashes and copies. data_dir is copied. */
+struct actor *copy_actor_create(const char *data_dir, const struct node_actors *actors);
 struct actor *flush_actor_create(struct kv_writer *writer, const struct node_actors *actors);
 struct actor *apply_actor_create(struct kv *kv, uint64_t origin, const struct node_actors *actors);
 

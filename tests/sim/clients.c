@@ -216,6 +216,7 @@ static void client_handle(void *self, struct msg *m, uint64_t now_us)
         take_barrier(c, (const struct client_barrier *)m, now_us);
         break;
     case CLIENT_SOCKET:
+    case CLIENT_COPY:
     case CLIENT_STATE:
         break;
     }

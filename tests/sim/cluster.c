@@ -398,6 +398,7 @@ void cluster_start_node(struct cluster *c, size_t node)
     struct node_actors *a = m->actors;
     actor_start(a->timer);
     actor_start(a->flush);
+    actor_start(a->copy);
     actor_start(a->apply);
     actor_start(a->log);
     for (size_t i = 0; i < a->peer_count; i++) {
@@ -450,7 +451,7 @@ static struct actor *stop_order(const struct node_actors *a, size_t step)
         return a->peers[step];
     }
     step -= a->peer_count;
-    struct actor *const rest[] = {a->log, a->apply, a->flush, a->timer};
+    struct actor *const rest[] = {a->log, a->apply, a->copy, a->flush, a->timer};
     return step < ARRAY_COUNT(rest) ? rest[step] : NULL;
 }
 

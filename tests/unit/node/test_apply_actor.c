@@ -45,6 +45,7 @@ static void set_up(struct fixture *f)
     CU_ASSERT_EQUAL_FATAL(kv_reader_open(f->folder, 0, &reader, problem, sizeof(problem)), OK);
     f->actors.raft = hand_receiver();
     f->actors.flush = hand_receiver();
+    f->actors.copy = hand_receiver();
     f->actors.client_count = 1;
     f->actors.clients[0] = hand_receiver();
     f->apply = apply_actor_create(kv_create(&reader, &meta, &limits), 7, &f->actors);
@@ -56,6 +57,7 @@ static void tear_down(struct fixture *f)
     actor_destroy(f->apply);
     actor_destroy(f->actors.raft);
     actor_destroy(f->actors.flush);
+    actor_destroy(f->actors.copy);
     actor_destroy(f->actors.clients[0]);
     kv_writer_close(&f->writer);
     test_folder_remove(f->folder);

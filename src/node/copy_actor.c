@@ -1,0 +1,451 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * copy_actor.c: reads kv.db as a whole, for those who ask: a hash of it (HashKV), or a copy of it as one
+ * file in chunks (Snapshot). Connections of its own, read transactions of its own, in slices: neither the
+ * writer nor the state machine waits.
+ *
+ * In: COPY_BEGIN (client -> apply -> here: kv.db holds by then everything that was applied when it was
+ * asked), COPY_ACK and COPY_CANCEL from clients. Out: CLIENT_COPY.
+ *
+ * Not here: what the answers look like (api), how far kv.db is behind (apply), forcing a commit (apply).
+ *
+ * Invariants
+ *  1. Memory does not depend on the store's size: one slice of a hash, COPY_WINDOW_BYTES per receiver.
+ *  2. A receiver gets a copy that was begun after it asked. Receivers that wait share the next one.
+ *  3. A slot's file is removed when its last receiver is done, and before anything else at the start.
+ *  4. An error ends what it concerns and nothing more: these are reads, and copies nobody depends on.
+ */
+#include "node.h"
+
+#include "../base/sha256.h"
+
+#include <string.h>
+
+#define COPY_HASHES_MAX       64 /* that wait; further ones are refused */
+#define COPY_RECEIVERS_MAX    16 /* of copies, waiting or being served; further ones are refused */
+#define COPY_HASH_ROWS        1000
+#define COPY_PAGES            256   /* 1 MiB at a time */
+#define COPY_CHUNK_BYTES      32768 /* etcd's, in one message to a client */
+#define COPY_CHUNKS_PER_ROUND 16
+#define COPY_WINDOW_BYTES     ((uint64_t)512 * 1024) /* sent to one receiver and not acknowledged */
+
+#define NO_SLOT UINT32_MAX
+
+struct receiver {
+    uint64_t number;      /* of the asking call; 0: free place */
+    uint32_t slot;        /* NO_SLOT: waits for the next copy */
+    uint64_t offset;      /* octets sent */
+    uint64_t outstanding; /* of them not acknowledged */
+    struct sha256 digest;
+};
+
+struct slot {
+    struct kv_snapshot *snapshot; /* NULL: free */
+    bool complete;
+    uint64_t begun_us;
+};
+
+struct copy_actor {
+    char data_dir[PATH_TEXT_MAX + 1];
+    const struct node_actors *links;
+    size_t client_count;
+    struct actor *clients[CLIENTS_MAX];
+
+    struct kv_hasher *hasher; /* opened at the first hash */
+    bool hashing;             /* the first of `hashes` is under way */
+    struct copy_request *hashes[COPY_HASHES_MAX];
+    size_t hash_count;
+
+    struct slot slots[KV_SNAPSHOT_SLOTS];
+    struct receiver receivers[COPY_RECEIVERS_MAX];
+};
+
+static struct client_copy *answer_new(uint64_t number)
+{
+    struct client_copy *m = MSG_NEW(struct client_copy, CLIENT_COPY, release_client_copy);
+    m->number = number;
+    return m;
+}
+
+static void answer_send(struct copy_actor *a, struct client_copy **m)
+{
+    size_t client = REQUEST_CLIENT_OF((*m)->number);
+    if (client < a->client_count) {
+        ACTOR_SEND(a->clients[client], *m);
+    } else {
+        MSG_FREE(*m);
+    }
+}
+
+static void refuse(struct copy_actor *a, uint64_t number, enum err error)
+{
+    struct client_copy *m = answer_new(number);
+    m->error = error;
+    answer_send(a, &m);
+}
+
+/* ---- hashes --------------------------------------------------------------------------------------- */
+
+static void hash_done(struct copy_actor *a, enum err error)
+{
+    struct copy_request *request = a->hashes[0];
+    a->hash_count--;
+    memmove(&a->hashes[0], &a->hashes[1], a->hash_count * sizeof(a->hashes[0]));
+    a->hashing = false;
+    struct client_copy *m = answer_new(request->number);
+    m->error = error;
+    m->revision = request->revision;
+    if (error == OK) {
+        kv_hasher_result(a->hasher, &m->hash);
+    } else {
+        kv_hasher_close(
+            &a->hasher); /* whatever was wrong with the connection, the next one is new */
+    }
+    answer_send(a, &m);
+    MSG_FREE(request);
+}
+
+static enum err hash_begin(struct copy_actor *a)
+{
+    char problem[512];
+    enum err error = OK;
+    if (a->hasher == NULL) {
+        error = kv_hasher_open(a->data_dir, GROUP_DEFAULT, &a->hasher, problem, sizeof(problem));
+        if (error != OK) {
+            log_event(LOG_WARNING, "hash failed", "reason=\"%s\"", problem);
+            return error;
+        }
+    }
+    error = kv_hasher_begin(a->hasher, a->hashes[0]->hash_revision);
+    a->hashing = error == OK;
+    return error;
+}
+
+static void hash_work(struct copy_actor *a)
+{
+    bool done = false;
+    enum err error = a->hashing ? OK : hash_begin(a);
+    if (error == OK) {
+        error = kv_hasher_step(a->hasher, COPY_HASH_ROWS, &done);
+    }
+    if (error != OK || done) {
+        hash_done(a, error);
+    }
+}
+
+/* The one under way is finished all the same: its number finds nobody. */
+static void hash_cancel(struct copy_actor *a, uint64_t number)
+{
+    for (size_t i = a->hashing ? 1 : 0; i < a->hash_count; i++) {
+        if (a->hashes[i]->number == number) {
+            MSG_FREE(a->hashes[i]);
+            a->hash_count--;
+            memmove(&a->hashes[i], &a->hashes[i + 1], (a->hash_count - i) * sizeof(a->hashes[0]));
+            return;
+        }
+    }
+}
+
+/* ---- copies --------------------------------------------------------------------------------------- */
+
+static struct receiver *receiver_find(struct copy_actor *a, uint64_t number)
+{
+    for (size_t i = 0; i < COPY_RECEIVERS_MAX; i++) {
+        if (a->receivers[i].number == number) {
+            return &a->receivers[i];
+        }
+    }
+    return NULL;
+}
+
+static bool slot_in_use(const struct copy_actor *a, uint32_t slot)
+{
+    for (size_t i = 0; i < COPY_RECEIVERS_MAX; i++) {
+        if (a->receivers[i].number != 0 && a->receivers[i].slot == slot) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void slot_free(struct copy_actor *a, uint32_t slot)
+{
+    kv_snapshot_close(&a->slots[slot].snapshot);
+    a->slots[slot].complete = false;
+    enum err error = kv_snapshot_remove(a->data_dir, GROUP_DEFAULT, slot);
+    if (error != OK) {
+        log_event(LOG_WARNING, "copy not removed", "slot=%" PRIu32 " error=\"%s\"", slot,
+                  err_text(error));
+    }
+}
+
+static void receiver_end(struct receiver *r)
+{
+    sha256_drop(&r->digest);
+    *r = (struct receiver){.number = 0, .slot = NO_SLOT};
+}
+
+/* Everybody of a slot, or (NO_SLOT) everybody who waits. */
+static void receivers_refuse(struct copy_actor *a, uint32_t slot, enum err error)
+{
+    for (size_t i = 0; i < COPY_RECEIVERS_MAX; i++) {
+        struct receiver *r = &a->receivers[i];
+        if (r->number != 0 && r->slot == slot) {
+            refuse(a, r->number, error);
+            receiver_end(r);
+        }
+    }
+}
+
+static uint32_t copying(const struct copy_actor *a)
+{
+    for (uint32_t i = 0; i < KV_SNAPSHOT_SLOTS; i++) {
+        if (a->slots[i].snapshot != NULL && !a->slots[i].complete) {
+            return i;
+        }
+    }
+    return NO_SLOT;
+}
+
+static uint32_t free_slot(const struct copy_actor *a)
+{
+    for (uint32_t i = 0; i < KV_SNAPSHOT_SLOTS; i++) {
+        if (a->slots[i].snapshot == NULL) {
+            return i;
+        }
+    }
+    return NO_SLOT;
+}
+
+/* Slots nobody reads any more go; who waits gets the next free one, one copy at a time. */
+static void slots_look(struct copy_actor *a, uint64_t now_us)
+{
+    char problem[512];
+    for (uint32_t i = 0; i < KV_SNAPSHOT_SLOTS; i++) {
+        if (a->slots[i].snapshot != NULL && !slot_in_use(a, i)) {
+            slot_free(a, i);
+        }
+    }
+    uint32_t slot = free_slot(a);
+    if (slot == NO_SLOT || copying(a) != NO_SLOT || !slot_in_use(a, NO_SLOT)) {
+        return;
+    }
+    enum err error = kv_snapshot_begin(a->data_dir, GROUP_DEFAULT, slot, &a->slots[slot].snapshot,
+                                       problem, sizeof(problem));
+    if (error != OK) {
+        log_event(LOG_WARNING, "copy failed", "reason=\"%s\"", problem);
+        receivers_refuse(a, NO_SLOT, error);
+        return;
+    }
+    a->slots[slot].begun_us = now_us;
+    for (size_t i = 0; i < COPY_RECEIVERS_MAX; i++) {
+        struct receiver *r = &a->receivers[i];
+        if (r->number != 0 && r->slot == NO_SLOT) {
+            r->slot = slot;
+        }
+    }
+}
+
+static void copy_work(struct copy_actor *a, uint32_t slot, uint64_t now_us)
+{
+    struct slot *s = &a->slots[slot];
+    struct kv_snapshot_facts facts;
+    enum err error = kv_snapshot_step(s->snapshot, COPY_PAGES, &s->complete);
+    if (error != OK) {
+        log_event(LOG_WARNING, "copy failed", "error=\"%s\"", err_text(error));
+        receivers_refuse(a, slot, error);
+        slot_free(a, slot);
+    } else if (s->complete) {
+        kv_snapshot_facts(s->snapshot, &facts);
+        log_event(LOG_INFO, "copied",
+                  "file=kv.db bytes=%" PRIu64 " revision=%" PRId64 " applied=%" PRIu64
+                  " took_ms=%" PRIu64,
+                  facts.bytes, facts.revision, facts.applied_index, (now_us - s->begun_us) / 1000);
+    }
+}
+
+static void chunk_send(struct copy_actor *a, struct receiver *r, struct kv_snapshot *from,
+                       const struct kv_snapshot_facts *facts)
+{
+    uint64_t left = facts->bytes - r->offset;
+    size_t size = left < COPY_CHUNK_BYTES ? (size_t)left : COPY_CHUNK_BYTES;
+    struct client_copy *m = answer_new(r->number);
+    m->revision = facts->revision;
+    if (size == 0) { /* etcd: the digest goes as a last message of its own */
+        m->octets.data = mem_alloc(SHA256_BYTES);
+        m->octets.size = SHA256_BYTES;
+        sha256_finish(&r->digest, m->octets.data);
+        m->last = true;
+        answer_send(a, &m);
+        receiver_end(r);
+        return;
+    }
+    m->octets.data = mem_alloc(size);
+    m->octets.size = size;
+    enum err error = kv_snapshot_read(from, r->offset, m->octets.data, size);
+    if (error != OK) {
+        MSG_FREE(m);
+        log_event(LOG_WARNING, "copy cannot be read", "error=\"%s\"", err_text(error));
+        refuse(a, r->number, error);
+        receiver_end(r);
+        return;
+    }
+    if (r->offset == 0) {
+        sha256_start(&r->digest);
+    }
+    sha256_add(&r->digest, bytes_view(&m->octets));
+    r->offset += size;
+    r->outstanding += size;
+    m->remaining = left - size;
+    answer_send(a, &m);
+}
+
+/* True: it could go on at once. */
+static bool receiver_work(struct copy_actor *a, struct receiver *r)
+{
+    struct kv_snapshot_facts facts;
+    if (r->number == 0 || r->slot == NO_SLOT || !a->slots[r->slot].complete) {
+        return false;
+    }
+    struct kv_snapshot *from = a->slots[r->slot].snapshot;
+    kv_snapshot_facts(from, &facts);
+    for (int i = 0; i < COPY_CHUNKS_PER_ROUND && r->outstanding < COPY_WINDOW_BYTES; i++) {
+        chunk_send(a, r, from, &facts);
+        if (r->number == 0) {
+            return false;
+        }
+    }
+    return r->outstanding < COPY_WINDOW_BYTES;
+}
+
+/* ---- handlers ------------------------------------------------------------------------------------- */
+
+static void started(void *self, uint64_t now_us)
+{
+    struct copy_actor *a = self;
+    UNUSED(now_us);
+    a->client_count = a->links->client_count;
+    memcpy(a->clients, a->links->clients, a->client_count * sizeof(a->clients[0]));
+    for (uint32_t i = 0; i < KV_SNAPSHOT_SLOTS; i++) {
+        slot_free(a, i); /* what an earlier process left */
+    }
+}
+
+static void take_request(struct copy_actor *a, struct copy_request *request)
+{
+    if (!request->snapshot && a->hash_count < COPY_HASHES_MAX) {
+        a->hashes[a->hash_count++] = request;
+        return;
+    }
+    struct receiver *r = request->snapshot ? receiver_find(a, 0) : NULL;
+    if (r == NULL) {
+        refuse(a, request->number, ERR_OVERLOAD);
+    } else {
+        r->number = request->number;
+        r->slot = NO_SLOT;
+    }
+    MSG_FREE(request);
+}
+
+static void handle(void *self, struct msg *m, uint64_t now_us)
+{
+    struct copy_actor *a = self;
+    struct receiver *r = NULL;
+    UNUSED(now_us);
+    switch ((enum copy_kind)m->kind) {
+    case COPY_BEGIN:
+        take_request(a, (struct copy_request *)m);
+        return;
+    case COPY_ACK: {
+        const struct copy_ack *ack = (const struct copy_ack *)m;
+        r = ack->number != 0 ? receiver_find(a, ack->number) : NULL;
+        if (r != NULL) {
+            ASSERT(ack->bytes <= r->outstanding);
+            r->outstanding -= ack->bytes;
+        }
+        break;
+    }
+    case COPY_CANCEL: {
+        uint64_t number = ((const struct copy_ack *)m)->number;
+        r = number != 0 ? receiver_find(a, number) : NULL;
+        if (r != NULL) {
+            receiver_end(r);
+        }
+        hash_cancel(a, number);
+        break;
+    }
+    }
+    msg_free_base(&m);
+}
+
+static void flush(void *self, uint64_t now_us)
+{
+    struct copy_actor *a = self;
+    bool more = false;
+    if (a->hash_count > 0) {
+        hash_work(a);
+    }
+    slots_look(a, now_us);
+    uint32_t slot = copying(a);
+    if (slot != NO_SLOT) {
+        copy_work(a, slot, now_us);
+        more = true;
+    }
+    for (size_t i = 0; i < COPY_RECEIVERS_MAX; i++) {
+        more = receiver_work(a, &a->receivers[i]) || more;
+    }
+    slots_look(a, now_us);
+    more = more || a->hash_count > 0 || copying(a) != NO_SLOT;
+    actor_set_deadline(actor_self(), more ? now_us : UINT64_MAX);
+}
+
+/* The flush that follows goes on with the next slice. */
+static void expired(void *self, uint64_t now_us)
+{
+    UNUSED(self);
+    UNUSED(now_us);
+}
+
+static void stop(void *self, uint64_t now_us)
+{
+    UNUSED(self);
+    UNUSED(now_us);
+    actor_stopped(actor_self());
+}
+
+static void destroy(void *self)
+{
+    struct copy_actor *a = self;
+    for (size_t i = 0; i < a->hash_count; i++) {
+        MSG_FREE(a->hashes[i]);
+    }
+    for (size_t i = 0; i < COPY_RECEIVERS_MAX; i++) {
+        receiver_end(&a->receivers[i]);
+    }
+    for (size_t i = 0; i < KV_SNAPSHOT_SLOTS; i++) {
+        kv_snapshot_close(&a->slots[i].snapshot);
+    }
+    kv_hasher_close(&a->hasher);
+    mem_free(a);
+}
+
+static const struct actor_ops copy_actor_ops = {
+    .started = started,
+    .handle = handle,
+    .flush = flush,
+    .expired = expired,
+    .stop = stop,
+    .destroy = destroy,
+};
+
+struct actor *copy_actor_create(const char *data_dir, const struct node_actors *actors)
+{
+    struct copy_actor *a = mem_zalloc(sizeof(*a));
+    ASSERT(strlen(data_dir) <= PATH_TEXT_MAX);
+    memcpy(a->data_dir, data_dir, strlen(data_dir) + 1);
+    a->links = actors;
+    for (size_t i = 0; i < COPY_RECEIVERS_MAX; i++) {
+        a->receivers[i].slot = NO_SLOT;
+    }
+    return actor_create(&copy_actor_ops, a, "copy");
+}
