@@ -167,6 +167,7 @@ diff:
 
 diff-docs:
 	@/usr/bin/python3 tests/diff/diff.py --docs
+	@/usr/bin/python3 tests/e2e/client_table.py
 
 lint: all
 	@.ci/lint

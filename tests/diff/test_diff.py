@@ -205,6 +205,11 @@ class Page(unittest.TestCase):
         page, wanted = diff.page_with_table()
         self.assertEqual(page, wanted, "docs/compatibility.md is not what make diff-docs writes")
 
+    def test_the_page_holds_the_table_of_clients(self):
+        script = os.path.join(sides.e2e.ROOT, "tests", "e2e", "client_table.py")
+        code, _, err = sides.e2e.run([sys.executable, script, "--check"])
+        self.assertEqual(code, 0, err)
+
 
 if __name__ == "__main__":
     sides.in_memory()
