@@ -46,6 +46,8 @@ struct entries {
 struct entries *entries_create(size_t count, size_t data_bytes);
 /* Append a copy of *e (its data is copied into the block). Index must follow the last one. */
 void entries_add(struct entries *block, const struct entry *e);
+/* The octets of entry `at` of the block, for whoever still fills it: nobody else has seen them. */
+uint8_t *entries_data(struct entries *block, size_t at);
 /* A new block with copies of entries first..last (inclusive), which the block must hold. */
 struct entries *entries_slice(const struct entries *block, uint64_t first, uint64_t last);
 struct entries *entries_copy(const struct entries *block);

@@ -84,6 +84,28 @@ void kv_events_want(struct kv *kv, bool wanted);
 /* Move out what was recorded since the last time. */
 void kv_events_take(struct kv *kv, struct event_block *out);
 
+/*
+ * Leases. They run in cluster time, the greatest stamp of an applied entry (design: "Leases run in
+ * cluster time"): a deadline is the stamp of the entry that granted or renewed the lease plus its TTL, so it
+ * follows from the log alone. A lease ends by an entry, never because time has passed.
+ */
+uint64_t kv_cluster_time_us(const struct kv *kv);
+uint64_t kv_lease_count(const struct kv *kv);
+/* A lease that is due, and the renewal by which it is. */
+struct lease_due {
+    int64_t id;
+    uint64_t deadline_us;
+};
+/*
+ * For a leader: leases whose deadline is at or before time_us, count_max at most, each handed out once until
+ * it is renewed or kv_leases_untake. What is taken and what not is this node's business and no part of the
+ * state. There may be more when fewer than count_max came: the work of one call is bounded.
+ */
+size_t kv_leases_take_due(struct kv *kv, uint64_t time_us, struct lease_due *out, size_t count_max);
+/* Taken, not ended and not renewed since. */
+size_t kv_leases_taken(const struct kv *kv);
+void kv_leases_untake(struct kv *kv);
+
 int64_t kv_revision(const struct kv *kv);
 /* kv.db holds every change up to this revision; what is newer lies in memory. */
 int64_t kv_committed_revision(const struct kv *kv);

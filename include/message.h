@@ -74,12 +74,14 @@ enum raft_kind {
     RAFT_PROBE,
 };
 
-/* client -> raft: append this command. Answered by CLIENT_REPLY from apply (applied) or from raft (refused). */
+/* client -> raft: append this command. Answered by CLIENT_REPLY from apply (applied) or from raft (refused).
+ * apply -> raft: what a leader's state machine finds to be due; nobody is answered. */
 struct raft_propose {
     struct msg base;
     uint32_t group;
     uint64_t request_id;
     uint64_t deadline_us; /* after it the client has been told; drop instead of proposing */
+    bool only_if_leader;  /* apply's own, request_id 0: dropped where this node does not lead */
     struct bytes command; /* encoded, command.h */
 };
 
@@ -163,6 +165,7 @@ struct raft_index {
     uint32_t group;
     uint64_t index;
     uint64_t cluster_time_us; /* APPLIED: the greatest stamp applied so far; 0: none */
+    uint64_t lease_count;     /* APPLIED */
 };
 
 /* ---- to log ------------------------------------------------------------------------------------- */
@@ -234,7 +237,14 @@ enum listener_kind { LISTENER_IDENTITY = 350 };
 
 /* ---- to apply ----------------------------------------------------------------------------------- */
 
-enum apply_kind { APPLY_ENTRIES = 400, APPLY_READ, APPLY_STATUS, APPLY_FLUSHED, APPLY_COPY };
+enum apply_kind {
+    APPLY_ENTRIES = 400,
+    APPLY_READ,
+    APPLY_STATUS,
+    APPLY_FLUSHED,
+    APPLY_COPY,
+    APPLY_CLOCK,
+};
 
 /*
  * raft -> apply: committed and durable entries, in order. `barrier_count` > 0: the block holds the
@@ -250,6 +260,19 @@ struct apply_entries {
 };
 
 /* APPLY_READ carries struct read_request, APPLY_STATUS struct node_status. */
+
+/* raft -> apply: how far cluster time is. From a leader with an entry of its term committed: at each
+ * heartbeat interval while there are leases, else at APPLY_CLOCK_IDLE_US; and once more with `leads` false when
+ * it no longer is. */
+struct apply_clock {
+    struct msg base;
+    uint32_t group;
+    uint64_t term;
+    uint64_t cluster_time_us;
+    bool leads;
+};
+
+#define APPLY_CLOCK_IDLE_US UINT64_C(1000000)
 
 /* flush -> apply */
 struct apply_flushed {

@@ -74,6 +74,14 @@ void entries_add(struct entries *entries, const struct entry *e)
     entries->bytes += e->data.size + ENTRY_OVERHEAD;
 }
 
+uint8_t *entries_data(struct entries *entries, size_t at)
+{
+    struct entries_block *block = block_of(entries);
+    ASSERT(at < entries->count);
+    uint8_t *start = (uint8_t *)block;
+    return start + (entries->items[at].data.data - start);
+}
+
 struct entries *entries_slice(const struct entries *from, uint64_t first, uint64_t last)
 {
     ASSERT(from->count > 0);

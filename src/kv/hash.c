@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * hash.c: one number for the whole logical state, to compare nodes: every key in order, and of each
+ * hash.c: one number for the whole logical state, to compare nodes: the leases, every key in order, and of each
  * its revisions from the newest back to the one that is readable at the compact revision.
  *
  * It says nothing of where a row lies, how far compaction has come in deleting what nobody may read,
@@ -9,6 +9,7 @@
  * read per revision in one go; for tests, the simulator and a person's doubt.
  */
 #include "kv/history.h"
+#include "kv/lease.h"
 #include "kv/merge.h"
 #include "kv/state.h"
 
@@ -63,6 +64,7 @@ enum err kv_hash(struct kv *kv, uint64_t *out)
 
     buffer_u64(&h.scratch, (uint64_t)kv->revision);
     buffer_u64(&h.scratch, (uint64_t)kv->compact_revision);
+    lease_hash(kv, &h.scratch);
     hash_mix(&h);
     enum err error = merge_begin(&m, kv, everything, everything.start);
     while (error == OK) {

@@ -34,6 +34,7 @@ struct kv *kv_create(struct kv_reader **reader, const struct kv_meta *meta,
     kv->applied_index = meta->applied_index;
     kv->applied_term = meta->applied_term;
     kv->next_number = 1;
+    kv->load_error = lease_load(kv);
     return kv;
 }
 
@@ -152,13 +153,14 @@ static enum err command_apply(struct kv *kv, struct view data, struct result *re
         return put(kv, &c, result, refusal);
     case COMMAND_DELETE_RANGE:
         return delete_range(kv, &c, result, refusal);
-    case COMMAND_TXN:
-    case COMMAND_COMPACT:
     case COMMAND_LEASE_GRANT:
     case COMMAND_LEASE_REVOKE:
     case COMMAND_LEASE_KEEPALIVE:
     case COMMAND_LEASE_EXPIRE:
     case COMMAND_CLOCK:
+        return lease_apply(kv, &c, result, refusal);
+    case COMMAND_TXN:
+    case COMMAND_COMPACT:
         break;
     }
     *refusal = ERR_UNIMPLEMENTED; /* on every node of this version alike */
@@ -178,10 +180,13 @@ enum err kv_apply(struct kv *kv, const struct entry *e, uint64_t now_us, bool wa
 {
     struct result *result = want_result ? result_create() : NULL;
     enum err refusal = OK;
-    enum err error = OK;
+    enum err error = kv->load_error;
 
     ASSERT(e->index == kv->applied_index + 1);
     ASSERT(e->term >= kv->applied_term);
+    if (error != OK) {
+        goto out;
+    }
     if (kv->open == NULL) {
         kv->open = mem_zalloc(sizeof(*kv->open));
         kv->open_since_us = now_us;

@@ -15,11 +15,12 @@
 #include "kv/range.h"
 
 #include "kv/history.h"
+#include "kv/lease.h"
 #include "kv/merge.h"
 #include "kv/range_sort.h"
 #include "kv/state.h"
 
-enum read_phase { READ_CHECK, READ_SCAN, READ_SORT, READ_DONE };
+enum read_phase { READ_CHECK, READ_SCAN, READ_SORT, READ_LEASES, READ_DONE };
 
 struct kv_read {
     struct query *query;
@@ -32,6 +33,8 @@ struct kv_read {
     uint64_t taken_max;   /* pairs to take; UINT64_MAX: all */
     struct buffer resume; /* where the next step begins scanning; empty: at the range's start */
     struct range_sort sort;
+    struct lease_line *lines; /* leases not taken into the answer yet */
+    size_t line_count;
 };
 
 void range_answer_add(struct result *r, const struct key_value *kv, bool keys_only)
@@ -69,6 +72,7 @@ struct result *kv_read_finish(struct kv_read **read)
     *read = NULL;
     struct result *result = finished->result;
     range_sort_free(&finished->sort);
+    mem_free(finished->lines);
     buffer_free(&finished->resume);
     mem_free(finished->query);
     mem_free(finished);
@@ -83,9 +87,6 @@ static enum err query_refusal(const struct kv *kv, const struct kv_read *read)
     /* The enums come from the wire as any number; compared as such. */
     unsigned order = (unsigned)q->sort_order;
     unsigned target = (unsigned)q->sort_target;
-    if (q->kind != QUERY_RANGE) {
-        return ERR_UNIMPLEMENTED;
-    }
     if (q->key.size == 0) {
         return ERR_KEY_EMPTY;
     }
@@ -112,9 +113,26 @@ static bool needs_sort(const struct query *q)
     return q->sort_target != SORT_KEY || q->sort_order == SORT_DESCEND;
 }
 
-static void check(const struct kv *kv, struct kv_read *read)
+static void check(struct kv *kv, struct kv_read *read)
 {
     const struct query *q = read->query;
+    switch (q->kind) {
+    case QUERY_LEASE_TTL:
+        lease_time_to_live(kv, q, read->result);
+        read->phase = READ_DONE;
+        return;
+    case QUERY_LEASES:
+        read->lines = lease_table_lines(&kv->leases);
+        read->line_count = kv->leases.leases.count;
+        read->phase = READ_LEASES;
+        return;
+    case QUERY_TXN:
+        read->result->error = ERR_UNIMPLEMENTED;
+        read->phase = READ_DONE;
+        return;
+    case QUERY_RANGE:
+        break;
+    }
     read->result->error = query_refusal(kv, read);
     if (read->result->error != OK) {
         if (read->result->error == ERR_COMPACTED) {
@@ -310,7 +328,10 @@ enum err kv_read_step(struct kv *kv, struct kv_read *read, uint64_t rows_max, bo
 {
     ASSERT(rows_max > 0);
     uint64_t budget = rows_max;
-    enum err error = OK;
+    enum err error = kv->load_error;
+    if (error != OK) {
+        return error;
+    }
     if (read->phase == READ_CHECK) {
         check(kv, read);
     }
@@ -325,6 +346,15 @@ enum err kv_read_step(struct kv *kv, struct kv_read *read, uint64_t rows_max, bo
     }
     if (error == OK && read->phase == READ_SORT && (budget > 0 || !needs_sort(read->query))) {
         sort_slice(read, &budget);
+    }
+    if (read->phase == READ_LEASES) {
+        for (; budget > 0 && read->line_count > 0; budget--) {
+            struct lease_line line = lease_lines_pop(read->lines, &read->line_count);
+            result_add_lease(read->result, &(struct lease_info){.id = line.id});
+        }
+        if (read->line_count == 0) {
+            read->phase = READ_DONE;
+        }
     }
     if (error == OK) {
         *done = read->phase == READ_DONE;

@@ -8,6 +8,7 @@
  * An entry that changes nothing (NOOP, a delete of nothing, a refusal) opens a batch too: it moves
  * applied_index, and only an applied_index on disk lets the log be trimmed.
  */
+#include "kv/lease.h"
 #include "kv/state.h"
 
 static size_t open_bytes(const struct kv *kv)
@@ -58,10 +59,11 @@ struct kv_batch *kv_seal(struct kv *kv)
         kv_batch_add_current(batch, &row);
         key_index_next(&c);
     }
+    lease_seal(kv, batch);
     overlay_seal(&kv->overlay);
     kv->sealed_number = batch->number;
     kv->sealed_revision = batch->revision;
-    kv->sealed_bytes = batch->history.capacity + batch->current.capacity;
+    kv->sealed_bytes = batch->history.capacity + batch->current.capacity + batch->leases.capacity;
 #ifdef HOLDFAST_CHECK_SLOW
     overlay_check(&kv->overlay);
 #endif
@@ -99,7 +101,8 @@ static size_t waiting_bytes(const struct kv *kv)
     if (kv->open != NULL) {
         encoded += kv->open->history.capacity;
     }
-    return overlay_dirty_bytes(&kv->overlay) + encoded;
+    return overlay_dirty_bytes(&kv->overlay) + encoded +
+           kv->leases.changed_count * sizeof(kv->leases.changed[0]);
 }
 
 bool kv_is_full(const struct kv *kv)

@@ -4,7 +4,7 @@
  *
  *   mvcc.c     create, destroy, apply an entry
  *   write.c    the changes of one entry: puts and range deletes
- *   lease.c    leases
+ *   lease.c    leases in cluster time
  *   range.c    sliced reads
  *   seal.c     batches: sealing, flushed, sizes
  *   hash.c     checksum of the logical state
@@ -50,6 +50,7 @@ struct kv {
     int64_t committed_revision; /* kv.db holds every change up to here */
 
     struct lease_table leases;
+    enum err load_error; /* of kv_create, for the first call that can return it */
 
     bool events_wanted;        /* someone on this node watches */
     struct event_block events; /* since kv_events_take; empty unless wanted */

@@ -213,6 +213,8 @@ static void put_detaches_the_lease(void)
                                      .depth = 1};
         kv_batch_add_history(batch, &row);
         kv_batch_add_current(batch, &current);
+        const struct kv_lease lease = {.id = 77, .ttl_s = 10, .deadline_us = 1};
+        kv_batch_add_lease(batch, &lease, false);
         CU_ASSERT_EQUAL_FATAL(kv_writer_write(f.writer, batch), OK);
         kv_batch_free(&batch);
         fixture_close(&f);
