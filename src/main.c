@@ -178,6 +178,7 @@ static void create_clients(struct daemon *d)
     for (size_t i = 0; i < d->actors.client_count; i++) {
         struct client_actor_settings settings = {
             .client_index = i,
+            .seed = draw_random(),
             .config = d->config,
             .connections = d->connections,
             .requests = d->requests,

@@ -20,6 +20,7 @@
  */
 #include "apply_actor.h"
 
+#include "lease_expiry.h"
 #include "node.h"
 
 #include <stdio.h>
@@ -70,6 +71,7 @@ struct apply_actor {
     uint64_t sealed_index;  /* of the batch handed over last */
     uint64_t flushed_index; /* kv.db holds everything up to here */
 
+    struct lease_expiry leases;
     uint64_t applied_told;
     bool overlay_full_said;
 };
@@ -411,6 +413,9 @@ static void handle(void *self, struct msg *m, uint64_t now_us)
     case APPLY_COPY:
         take_copy(a, (struct copy_request *)m);
         return;
+    case APPLY_CLOCK:
+        lease_expiry_clock(&a->leases, (const struct apply_clock *)m, a->kv, a->raft);
+        break;
     case APPLY_FLUSHED:
         a->flushed_index = a->sealed_index;
         forward_copies(a);
@@ -453,8 +458,11 @@ static void flush(void *self, uint64_t now_us)
         struct raft_index *told = MSG_NEW(struct raft_index, RAFT_APPLIED, NULL);
         told->group = GROUP_DEFAULT;
         told->index = applied;
+        told->cluster_time_us = kv_cluster_time_us(a->kv);
+        told->lease_count = kv_lease_count(a->kv);
         ACTOR_SEND(a->raft, told);
         a->applied_told = applied;
+        lease_expiry_applied(&a->leases, a->kv, a->raft);
     }
     seal_if_due(a, now_us);
     actor_set_deadline(actor_self(), next_deadline_us(a, now_us));

@@ -19,6 +19,8 @@
  */
 #include "client_actor.h"
 
+#include "client_lease.h"
+
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -195,6 +197,7 @@ static void destroy(void *self)
     /* after a stop nothing is left; after a crash in the simulator or a start that failed there may be */
     ASSERT(a->shared.count == 0);
     calls_free(a);
+    keepalives_free(a->keepalives);
     pending_free(&a->pending);
     pending_free(&a->numbers);
     deadlines_free(&a->deadlines);
@@ -221,6 +224,7 @@ struct actor *client_actor_create(const struct client_actor_settings *settings)
     a->index = settings->client_index;
     a->config = settings->config;
     a->state = settings->state;
+    a->random = settings->seed;
     a->connections = settings->connections;
     a->requests = settings->requests;
     a->streams = settings->streams;

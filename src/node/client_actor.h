@@ -8,7 +8,7 @@
  *   client_web.c         plain HTTP: likewise
  *   client_calls.c       life of a call: admission, deadlines, steps, answers
  *   client_methods.c     which method is carried out by whom (struct call_ops)
- *   client_kv.c ...      what each method does
+ *   client_kv.c ...      what each method does (client_lease.c also gathers keepalives of all streams)
  *
  * A *call* is one request of a client (or one of our own, "internal") from its header to its end. It has
  * a transport, which knows how answers travel, and ops, which know what the method means. Ops are
@@ -152,6 +152,8 @@ struct client_actor {
     struct client_call *lasting[2]; /* two lists, so that all can be visited while some end */
     size_t lasting_current;         /* where new ones go */
     struct deadline leaderless;     /* then lasting calls with has_leader end */
+    struct keepalives *keepalives;  /* of client_lease.c; NULL: nobody has asked yet */
+    uint64_t random;
     bool stopping;
     uint64_t stop_at_us;
 };

@@ -11,6 +11,11 @@
 extern const struct call_ops client_range_ops, client_put_ops, client_delete_range_ops;
 extern const struct call_ops client_txn_ops, client_compact_ops;
 
+/* client_lease.c */
+extern const struct call_ops client_lease_grant_ops, client_lease_revoke_ops;
+extern const struct call_ops client_lease_keepalive_ops;
+extern const struct call_ops client_lease_time_to_live_ops, client_lease_leases_ops;
+
 /* client_node.c */
 extern const struct call_ops client_status_ops, client_member_list_ops;
 extern const struct call_ops client_health_check_ops, client_health_watch_ops;

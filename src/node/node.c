@@ -183,6 +183,7 @@ void node_create_core(const struct config *config, struct node_stores *stores, u
         .tail = stores->tail,
         .last_log_index = found->last_log_index,
         .applied_index = stores->meta.applied_index,
+        .cluster_time_us = stores->meta.cluster_time_us,
         .configuration_index = found->configuration_index <= stores->meta.applied_index
                                    ? found->configuration_index
                                    : stores->meta.applied_index,

@@ -112,6 +112,7 @@ struct actor *listener_actor_create(const struct listener_actor_settings *settin
 
 struct client_actor_settings {
     size_t client_index;
+    uint64_t seed;             /* for ids that clients leave to us: another one at every start */
     struct config config;      /* copied */
     struct client_state state; /* first value; only the fields behind `base` count */
     struct credits *connections, *requests, *streams,

@@ -3,8 +3,8 @@
  * raft_actor.c: owns the consensus core; turns messages into events and effects into messages.
  *
  * In: PROPOSE and READ from clients, RECEIVED and PEER_UP/DOWN from peers, DURABLE and LOG_ENTRIES
- * from log, APPLIED from apply, KV_DURABLE from flush, ticks. Out: PERSIST, READ, TRIM to log; SEND
- * to peers; ENTRIES, READ, STATUS to apply; STATE, STATUS and refusals to clients; ARM to timer.
+ * from log, APPLIED and what is due from apply, KV_DURABLE from flush, ticks. Out: PERSIST, READ, TRIM
+ * to log; SEND to peers; ENTRIES, READ, STATUS, CLOCK to apply; STATE, STATUS and refusals to clients; ARM to timer.
  *
  * Not here: any decision of the protocol (raft/), when a cluster is founded (bootstrap.c), what is
  * certain about lost requests (requests.c). Blocks in nothing.
@@ -64,6 +64,7 @@ struct raft_actor {
     uint64_t random_state;
 
     struct held held; /* to be proposed, in order; waits while no leader is known */
+    struct held led;  /* apply's own proposals: go with the next flush, into our log or nowhere */
     struct request_barrier barrier;
     struct request_filter filter;
     uint64_t refused_term; /* the leader we know of this term refused a forward: wait for another */
@@ -72,6 +73,9 @@ struct raft_actor {
     size_t batch_count, batch_capacity;
     uint64_t read_bytes; /* of the reads in all of them */
 
+    uint64_t lease_count;     /* as apply said last */
+    struct apply_clock clock; /* what apply was told last ... */
+    uint64_t clock_told_us;   /* ... and when */
     uint64_t armed_at_us, timer_generation;
     struct raft_status seen; /* what was last told to clients and logged */
     uint64_t seen_configuration_index;
@@ -272,7 +276,8 @@ static void consider_bootstrap(struct raft_actor *a, uint64_t now_us)
 
 static void hold(struct raft_actor *a, struct raft_propose *propose)
 {
-    if (!held_push(&a->held, &propose, a->config.raft.uncommitted_bytes_max)) {
+    struct held *to = propose->only_if_leader ? &a->led : &a->held;
+    if (!held_push(to, &propose, a->config.raft.uncommitted_bytes_max)) {
         refuse(a, propose->request_id, ERR_OVERLOAD);
         MSG_FREE(propose);
     }
@@ -282,6 +287,37 @@ static void note_proposed(struct raft_actor *a, uint64_t term, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         request_barrier_proposed(&a->barrier, term, held_at(&a->held, i)->request_id);
+    }
+}
+
+/* Append the block to our log, stamped with the cluster time of this moment: only the leader knows it. */
+static enum err append(struct raft_actor *a, struct entries *block, uint64_t now_us)
+{
+    uint64_t stamp_us = raft_stamp_us(a->core, now_us);
+    for (size_t i = 0; i < block->count; i++) {
+        command_stamp(entries_data(block, i), block->items[i].data.size, stamp_us);
+    }
+    struct raft_event event = {.type = RAFT_EVENT_PROPOSE, .now_us = now_us};
+    event.propose.commands = block;
+    step(a, &event);
+    return event.propose.error;
+}
+
+/* What apply proposed as the leader's: it looks at the clock again and again, so nothing is lost by a refusal. */
+static void propose_led(struct raft_actor *a, uint64_t now_us)
+{
+    while (a->led.count > 0) {
+        struct raft_status status;
+        size_t count = a->led.count;
+        raft_status(a->core, &status);
+        if (status.role == RAFT_LEADER) {
+            struct entries *block = held_block(&a->led, a->own.boot_id, &count);
+            if (append(a, block, now_us) != OK) {
+                count = a->led.count;
+            }
+            entries_free(&block);
+        }
+        held_done(&a->led, count);
     }
 }
 
@@ -304,14 +340,12 @@ static void propose_held(struct raft_actor *a, uint64_t now_us)
         size_t count = 0;
         struct entries *block = held_block(&a->held, a->own.boot_id, &count);
         if (leads) {
-            struct raft_event event = {.type = RAFT_EVENT_PROPOSE, .now_us = now_us};
-            event.propose.commands = block;
-            step(a, &event);
-            if (event.propose.error == OK) {
+            enum err error = append(a, block, now_us);
+            if (error == OK) {
                 note_proposed(a, status.current_term, count);
             } else {
                 for (size_t i = 0; i < count; i++) {
-                    refuse(a, held_at(&a->held, i)->request_id, event.propose.error);
+                    refuse(a, held_at(&a->held, i)->request_id, error);
                 }
             }
             entries_free(&block);
@@ -355,10 +389,7 @@ static void take_forward(struct raft_actor *a, struct raft_message *message, uin
     raft_status(a->core, &status);
     enum err error = ERR_NOT_LEADER;
     if (status.role == RAFT_LEADER && status.current_term == message->term) {
-        struct raft_event event = {.type = RAFT_EVENT_PROPOSE, .now_us = now_us};
-        event.propose.commands = fresh;
-        step(a, &event);
-        error = event.propose.error;
+        error = append(a, fresh, now_us);
     }
     if (error == OK) {
         entries_free(&fresh);
@@ -447,6 +478,11 @@ static void answer_read(struct raft_actor *a, struct read_request *request,
         return;
     }
     request->read_index = answer->index;
+    if (request->query != NULL && request->query->kind == QUERY_LEASE_TTL) {
+        struct raft_status status;
+        raft_status(a->core, &status);
+        request->query->cluster_time_us = status.cluster_time_us;
+    }
     request->base.kind = APPLY_READ;
     ACTOR_SEND(a->to.apply, request);
 }
@@ -518,6 +554,30 @@ static void send_apply(struct raft_actor *a)
         apply->barrier_count = a->to.client_count;
     }
     ACTOR_SEND(a->to.apply, apply);
+}
+
+/* Apply hears how far cluster time is while this node leads, and when it does not any more. */
+static void tell_clock(struct raft_actor *a, uint64_t now_us)
+{
+    struct raft_status status;
+    raft_status(a->core, &status);
+    bool leads = status.role == RAFT_LEADER && status.term_committed;
+    bool changed = leads != a->clock.leads || (leads && status.current_term != a->clock.term);
+    uint64_t every_us =
+        a->lease_count > 0 ? a->config.raft.heartbeat_ms * UINT64_C(1000) : APPLY_CLOCK_IDLE_US;
+    bool due = leads && now_us >= a->clock_told_us + every_us &&
+               status.cluster_time_us > a->clock.cluster_time_us;
+    if (!changed && !due) {
+        return;
+    }
+    a->clock_told_us = now_us;
+    struct apply_clock *clock = MSG_NEW(struct apply_clock, APPLY_CLOCK, NULL);
+    clock->group = GROUP_DEFAULT;
+    clock->term = status.current_term;
+    clock->cluster_time_us = status.cluster_time_us;
+    clock->leads = leads;
+    a->clock = *clock;
+    ACTOR_SEND(a->to.apply, clock);
 }
 
 static void arm(struct raft_actor *a, uint64_t now_us)
@@ -740,6 +800,9 @@ static void handle(void *self, struct msg *m, uint64_t now_us)
         event.type = m->kind == RAFT_APPLIED ? RAFT_EVENT_APPLIED : RAFT_EVENT_KV_DURABLE;
         event.index = ((const struct raft_index *)m)->index;
         event.cluster_time_us = ((const struct raft_index *)m)->cluster_time_us;
+        if (m->kind == RAFT_APPLIED) {
+            a->lease_count = ((const struct raft_index *)m)->lease_count;
+        }
         step(a, &event);
         break;
     case RAFT_PROBE:
@@ -764,9 +827,11 @@ static void flush(void *self, uint64_t now_us)
     struct raft_actor *a = self;
     consider_bootstrap(a, now_us);
     propose_held(a, now_us);
+    propose_led(a, now_us);
     struct raft_event event = {.type = RAFT_EVENT_FLUSH, .now_us = now_us};
     step(a, &event);
     carry_out(a, now_us);
+    tell_clock(a, now_us);
 }
 
 static void stop(void *self, uint64_t now_us)
@@ -784,6 +849,7 @@ static void destroy(void *self)
 {
     struct raft_actor *a = self;
     held_free(&a->held);
+    held_free(&a->led);
     for (size_t i = 0; i < a->batch_count; i++) {
         for (size_t k = 0; k < a->batches[i].count; k++) {
             MSG_FREE(a->batches[i].requests[k]);

@@ -1,0 +1,387 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * client_lease.c: the methods of etcd's Lease service. Grants, revokes and look-ups are one step each, as
+ * in client_kv.c. Keepalives are gathered: whatever asks while a batch is under way goes into the next
+ * one, for all streams of this actor together, so that 100,000 leases cost the log a few entries a
+ * second and not 100,000 (design: "keepalives batched into one entry per group commit").
+ *
+ * In: LeaseKeepAliveRequests of any number of streams. Out: one COMMAND_LEASE_KEEPALIVE at a time, made by
+ * an internal call, and an answer for each request on its stream when the batch has been applied here. A batch
+ * that was lost for certain is proposed again as any write is; one whose outcome is not known ends the
+ * streams it was for, whose clients ask anew.
+ *
+ * Invariants
+ *  1. Requests wait in the order they came; the first `sent` of them are the batch under way. So answers on
+ *     a stream come in the order of its requests.
+ *  2. A stream's state lives as long as its call or a waiting request names it.
+ *  3. What waits is bounded: KEEPALIVES_WAITING_MAX requests, and for each stream
+ *     KEEPALIVE_ANSWER_BYTES_MAX of answers that its client does not read.
+ */
+#include "client_lease.h"
+
+#include "client_methods.h"
+
+#include "../api/rpc_lease.h"
+
+#include <string.h>
+
+#define KEEPALIVE_BATCH_MAX        ((size_t)8192)    /* ids in one entry: 64 KiB */
+#define KEEPALIVES_WAITING_MAX     ((size_t)1 << 20) /* requests of all streams of one client actor */
+#define KEEPALIVE_ANSWER_BYTES_MAX ((uint64_t)8 * 1024 * 1024)
+
+/* The state of a LeaseKeepAlive call. */
+struct keepalive_stream {
+    struct client_call *call; /* NULL: it has ended */
+    size_t waiting;           /* requests not answered yet */
+};
+
+struct keepalive {
+    struct keepalive_stream *stream;
+    int64_t id;
+};
+
+struct keepalives {
+    struct client_call
+        *call; /* internal: proposes the batches; NULL: none yet, or ended by a stop */
+    struct keepalive *items; /* a queue: items[first .. first + count - 1] */
+    size_t first, count, capacity;
+    size_t sent;
+};
+
+int64_t client_lease_id(struct client_actor *a)
+{
+    int64_t id = 0;
+    while (id == 0) {
+        id = (int64_t)(random_next(&a->random) >> 1);
+    }
+    return id;
+}
+
+/* ---- LeaseGrant ----------------------------------------------------------------------------------- */
+
+/* Whether the id was ours to draw; then another is drawn where it exists already. */
+struct grant {
+    struct command command;
+    bool drawn;
+};
+
+static void grant_message(struct client_actor *a, struct client_call *call, struct view message)
+{
+    struct command command;
+    enum err error = rpc_lease_grant_decode(
+        message, rpc_lease_ttl_min_s(a->config.raft.election_timeout_ms), &command);
+    if (error != OK) {
+        call_fail_with(a, call, error);
+        return;
+    }
+    struct grant *grant = mem_zalloc(sizeof *grant);
+    grant->drawn = command.lease_id == 0;
+    if (grant->drawn) {
+        command.lease_id = client_lease_id(a);
+    }
+    grant->command = command;
+    call->state = grant;
+    call_propose(a, call, &command);
+}
+
+static void grant_refused(struct client_actor *a, struct client_call *call, enum err error)
+{
+    struct grant *grant = call->state;
+    if (error == ERR_LEASE_EXISTS && grant->drawn) {
+        grant->command.lease_id = client_lease_id(a);
+        call_propose(a, call, &grant->command);
+        return;
+    }
+    call_fail_with(a, call, error);
+}
+
+static void grant_reply(struct client_actor *a, struct client_call *call,
+                        const struct result *result)
+{
+    struct response_header header = call_header(a, result->revision);
+    rpc_lease_grant_write(&header, result,
+                          call_room(a, call, rpc_lease_grant_size(&header, result)));
+    call_push(a, call);
+    call_finish(a, call);
+}
+
+static void grant_closed(struct client_actor *a, struct client_call *call)
+{
+    UNUSED(a);
+    mem_free(call->state);
+    call->state = NULL;
+}
+
+const struct call_ops client_lease_grant_ops = {.message = grant_message,
+                                                .refused = grant_refused,
+                                                .reply = grant_reply,
+                                                .closed = grant_closed};
+
+/* ---- LeaseRevoke ---------------------------------------------------------------------------------- */
+
+static void revoke_message(struct client_actor *a, struct client_call *call, struct view message)
+{
+    struct command command;
+    enum err error = rpc_lease_revoke_decode(message, &command);
+    if (error != OK) {
+        call_fail_with(a, call, error);
+        return;
+    }
+    call_propose(a, call, &command);
+}
+
+static void revoke_reply(struct client_actor *a, struct client_call *call,
+                         const struct result *result)
+{
+    struct response_header header = call_header(a, result->revision);
+    rpc_lease_revoke_write(&header, call_room(a, call, rpc_lease_revoke_size(&header)));
+    call_push(a, call);
+    call_finish(a, call);
+}
+
+const struct call_ops client_lease_revoke_ops = {.message = revoke_message, .reply = revoke_reply};
+
+/* ---- LeaseTimeToLive, LeaseLeases ------------------------------------------------------------------ */
+
+static void time_to_live_message(struct client_actor *a, struct client_call *call,
+                                 struct view message)
+{
+    struct query query;
+    enum err error = rpc_lease_time_to_live_decode(message, &query);
+    if (error != OK) {
+        call_fail_with(a, call, error);
+        return;
+    }
+    call_query(a, call, &query);
+}
+
+static void time_to_live_reply(struct client_actor *a, struct client_call *call,
+                               const struct result *result)
+{
+    struct response_header header = call_header(a, result->revision);
+    uint8_t *room = call_room_or_fail(a, call, rpc_lease_time_to_live_size(&header, result));
+    if (room != NULL) {
+        rpc_lease_time_to_live_write(&header, result, room);
+        call_push(a, call);
+        call_finish(a, call);
+    }
+}
+
+const struct call_ops client_lease_time_to_live_ops = {.message = time_to_live_message,
+                                                       .reply = time_to_live_reply};
+
+static void leases_message(struct client_actor *a, struct client_call *call, struct view message)
+{
+    struct query query;
+    enum err error = rpc_lease_leases_decode(message, &query);
+    if (error != OK) {
+        call_fail_with(a, call, error);
+        return;
+    }
+    call_query(a, call, &query);
+}
+
+static void leases_reply(struct client_actor *a, struct client_call *call,
+                         const struct result *result)
+{
+    struct response_header header = call_header(a, result->revision);
+    uint8_t *room = call_room_or_fail(a, call, rpc_lease_leases_size(&header, result));
+    if (room != NULL) {
+        rpc_lease_leases_write(&header, result, room);
+        call_push(a, call);
+        call_finish(a, call);
+    }
+}
+
+const struct call_ops client_lease_leases_ops = {.message = leases_message, .reply = leases_reply};
+
+/* ---- LeaseKeepAlive: the batches ------------------------------------------------------------------- */
+
+static void stream_let_go(struct keepalive_stream *stream)
+{
+    if (stream->call == NULL && stream->waiting == 0) {
+        mem_free(stream);
+    }
+}
+
+/* The first of those that wait, out of the queue. To be followed by request_done. */
+static struct keepalive take_first(struct keepalives *k)
+{
+    ASSERT(k->count > 0);
+    struct keepalive taken = k->items[k->first++];
+    k->count--;
+    if (k->count == 0) {
+        k->first = 0;
+    }
+    return taken;
+}
+
+static void request_done(struct keepalive_stream *stream)
+{
+    ASSERT(stream->waiting > 0);
+    stream->waiting--;
+    stream_let_go(stream);
+}
+
+static void drop_dead(struct keepalives *k)
+{
+    while (k->count > 0 && k->items[k->first].stream->call == NULL) {
+        request_done(take_first(k).stream);
+    }
+}
+
+static void send_batch(struct client_actor *a, struct keepalives *k)
+{
+    if (k->sent > 0 || k->call == NULL) {
+        return;
+    }
+    drop_dead(k);
+    if (k->count == 0) {
+        return;
+    }
+    size_t count = k->count < KEEPALIVE_BATCH_MAX ? k->count : KEEPALIVE_BATCH_MAX;
+    struct buffer ids = {0};
+    for (size_t i = 0; i < count; i++) {
+        buffer_u64(&ids, (uint64_t)k->items[k->first + i].id);
+    }
+    const struct command command = {.op = COMMAND_LEASE_KEEPALIVE,
+                                    .ids = view_of(ids.data, ids.size)};
+    k->sent = count;
+    call_propose(a, k->call, &command);
+    buffer_free(&ids);
+}
+
+static void answer(struct client_actor *a, struct keepalive_stream *stream,
+                   const struct response_header *header, const struct lease_info *lease)
+{
+    struct client_call *call = stream->call;
+    rpc_lease_keepalive_write(header, lease,
+                              call_room(a, call, rpc_lease_keepalive_size(header, lease)));
+    call_push(a, call);
+    if (call->half_closed && stream->waiting == 1) { /* this one */
+        call_finish(a, call);
+    }
+}
+
+static void batch_reply(struct client_actor *a, struct client_call *call,
+                        const struct result *result)
+{
+    struct keepalives *k = call->state;
+    struct response_header header = call_header(a, result->revision);
+    ASSERT(result->lease_count == k->sent);
+    for (size_t i = 0; i < result->lease_count; i++) {
+        struct keepalive asked = take_first(k);
+        ASSERT(asked.id == result->leases[i].id);
+        if (asked.stream->call != NULL) {
+            answer(a, asked.stream, &header, &result->leases[i]);
+        }
+        request_done(asked.stream);
+    }
+    k->sent = 0;
+    send_batch(a, k);
+}
+
+/* Refused, or nobody knows: the streams that the batch was for end, and their clients begin again. */
+static void batch_refused(struct client_actor *a, struct client_call *call, enum err error)
+{
+    struct keepalives *k = call->state;
+    if (error == ERR_TIMEOUT && a->state.leader_id == 0) {
+        error = ERR_NO_LEADER;
+    }
+    for (size_t left = k->sent; left > 0; left--) {
+        struct keepalive asked = take_first(k);
+        if (asked.stream->call != NULL) {
+            call_fail_with(a, asked.stream->call, error);
+        }
+        request_done(asked.stream);
+    }
+    k->sent = 0;
+    send_batch(a, k);
+}
+
+/* Only a stop of the node ends it; the streams end by the same. */
+static void batch_closed(struct client_actor *a, struct client_call *call)
+{
+    struct keepalives *k = call->state;
+    UNUSED(a);
+    k->call = NULL;
+    k->sent = 0;
+}
+
+static const struct call_ops batch_ops = {
+    .reply = batch_reply, .refused = batch_refused, .closed = batch_closed};
+
+static struct keepalives *keepalives_of(struct client_actor *a)
+{
+    if (a->keepalives == NULL) {
+        a->keepalives = mem_zalloc(sizeof(struct keepalives));
+    }
+    if (a->keepalives->call == NULL && !a->stopping) {
+        a->keepalives->call = call_create_internal(a, &batch_ops);
+        a->keepalives->call->state = a->keepalives;
+    }
+    return a->keepalives;
+}
+
+void keepalives_free(struct keepalives *k)
+{
+    if (k == NULL) {
+        return;
+    }
+    while (k->count > 0) {
+        request_done(take_first(k).stream);
+    }
+    mem_free(k->items);
+    mem_free(k);
+}
+
+/* ---- LeaseKeepAlive: the streams ------------------------------------------------------------------- */
+
+static void keepalive_message(struct client_actor *a, struct client_call *call, struct view message)
+{
+    int64_t id = 0;
+    enum err error = rpc_lease_keepalive_decode(message, &id);
+    struct keepalives *k = keepalives_of(a);
+    if (error == OK && (k->count >= KEEPALIVES_WAITING_MAX ||
+                        call_queued_bytes(call) > KEEPALIVE_ANSWER_BYTES_MAX)) {
+        error = ERR_OVERLOAD;
+    }
+    if (error != OK) {
+        call_fail_with(a, call, error);
+        return;
+    }
+    struct keepalive_stream *stream = call->state;
+    if (stream == NULL) {
+        stream = mem_zalloc(sizeof *stream);
+        stream->call = call;
+        call->state = stream;
+    }
+    QUEUE_RESERVE(k->items, k->first, k->count, k->capacity);
+    k->items[k->first + k->count++] = (struct keepalive){.stream = stream, .id = id};
+    stream->waiting++;
+    send_batch(a, k);
+}
+
+static void keepalive_half_closed(struct client_actor *a, struct client_call *call)
+{
+    const struct keepalive_stream *stream = call->state;
+    if (stream == NULL || stream->waiting == 0) {
+        call_finish(a, call);
+    }
+}
+
+static void keepalive_closed(struct client_actor *a, struct client_call *call)
+{
+    struct keepalive_stream *stream = call->state;
+    UNUSED(a);
+    if (stream != NULL) {
+        call->state = NULL;
+        stream->call = NULL;
+        stream_let_go(stream);
+    }
+}
+
+const struct call_ops client_lease_keepalive_ops = {.lasting = true,
+                                                    .message = keepalive_message,
+                                                    .half_closed = keepalive_half_closed,
+                                                    .closed = keepalive_closed};
