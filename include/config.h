@@ -11,7 +11,8 @@
 #include "base.h"
 #include "membership.h"
 
-#define PATH_TEXT_MAX 1023
+#define PATH_TEXT_MAX    1023
+#define CONFIG_WORDS_MAX 1023
 
 struct config_member {
     char name[MEMBER_NAME_MAX + 1];
@@ -30,6 +31,9 @@ struct config {
     size_t node_index;                         /* which of them this process is */
 
     enum log_level log_level;
+
+    char web_hosts[CONFIG_WORDS_MAX + 1];   /* words divided by blanks or commas */
+    char web_origins[CONFIG_WORDS_MAX + 1]; /* likewise */
 
     uint32_t client_threads;
     uint32_t client_connections_max;

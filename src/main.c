@@ -12,6 +12,7 @@
 #include "net/peer_wire.h"
 #include "net/socket.h"
 #include "node/client_connection.h"
+#include "api/web_policy.h"
 #include "node/node.h"
 
 #include <argp.h>
@@ -434,6 +435,11 @@ static enum exit_code run(struct daemon *d)
               " boot=%" PRIu64 " client=%s peer=%s",
               d->config.cluster, d->config.node, d->stores.identity.member_id,
               d->stores.identity.boot_number, d->config.listen_client, d->config.listen_peer);
+    if (!web_is_loopback(d->config.listen_client)) {
+        log_event(LOG_WARNING, "clients are served without encryption beyond this machine",
+                  "client=%s advice=\"trust the network, or listen on 127.0.0.1 behind a proxy\"",
+                  d->config.listen_client);
+    }
     say_limits(&d->config);
     build(d);
     start(d);

@@ -82,7 +82,8 @@ const char *config_level_word(uint64_t level)
 
 static bool is_text(const struct config_key *key)
 {
-    return key->type == CONFIG_NAME || key->type == CONFIG_PATH || key->type == CONFIG_ADDRESS;
+    return key->type == CONFIG_NAME || key->type == CONFIG_PATH || key->type == CONFIG_ADDRESS ||
+           key->type == CONFIG_WORDS;
 }
 
 static void number_store(const struct config_key *key, void *owner, uint64_t value)
@@ -173,6 +174,13 @@ static const char *text_fault(enum config_type type, const char *text)
             }
         }
         return NULL;
+    case CONFIG_WORDS:
+        for (const char *octet = text; *octet != '\0'; octet++) {
+            if ((unsigned char)*octet < 0x20 || (unsigned char)*octet > 0x7e || *octet == '"') {
+                return "words of ASCII divided by blanks or commas";
+            }
+        }
+        return NULL;
     case CONFIG_U32:
     case CONFIG_U64:
     case CONFIG_LEVEL:
@@ -192,7 +200,7 @@ static enum err read_text(const struct config_key *key, const config_setting_t *
         return config_refuse(at, line, "%s is not a text; expected \"...\", the %s", name,
                              key->text);
     }
-    if (text[0] == '\0') {
+    if (text[0] == '\0' && key->least > 0) {
         return config_refuse(at, line, "%s is empty; expected the %s", name, key->text);
     }
     if (strlen(text) > key->most) {
@@ -317,6 +325,9 @@ static enum err read_group(const char *group, const config_setting_t *holder, vo
         }
         const config_setting_t *setting =
             holder != NULL ? config_setting_get_member(holder, key->key) : NULL;
+        if (setting == NULL && key->type == CONFIG_WORDS) {
+            continue; /* zeroed: no words */
+        }
         if (setting == NULL && is_text(key)) {
             return config_refuse(at, holder != NULL ? config_setting_source_line(holder) : 0,
                                  "%s is missing; expected the %s",

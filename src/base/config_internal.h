@@ -12,6 +12,7 @@ enum config_type {
     CONFIG_NAME,    /* letters, digits, '.', '_' and '-' */
     CONFIG_PATH,    /* any text without control characters */
     CONFIG_ADDRESS, /* host:port */
+    CONFIG_WORDS,   /* words divided by blanks or commas; may be left out or empty */
     CONFIG_U32,
     CONFIG_U64,
     CONFIG_LEVEL, /* a word for enum log_level */

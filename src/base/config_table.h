@@ -9,7 +9,8 @@
  *   type      of enum config_type, config_internal.h
  *   owner     the struct that holds the field
  *   least, most   of the number, or of the octets of the text
- *   fallback  the value of a number that is not given; a text has none and must be given
+ *   fallback  the value of a number that is not given; a text has none and must be given (but for a list
+ *             of words, which is empty then)
  *   text      what it is, for error messages and people
  *
  * Keys of one group stand together; the printed form keeps this order.
@@ -96,6 +97,11 @@
       600000, 0,                                                                                   \
       "time after which a request is answered as timed out; 0: 5000 and two "                      \
       "election timeouts")                                                                         \
+                                                                                                   \
+    X("web", "hosts", CONFIG_WORDS, struct config, web_hosts, "", 0, CONFIG_WORDS_MAX, 0,          \
+      "names beside those of the members under which browsers reach this node")                    \
+    X("web", "origins", CONFIG_WORDS, struct config, web_origins, "", 0, CONFIG_WORDS_MAX, 0,      \
+      "web pages (their scheme and host) that may talk to this node")                              \
                                                                                                    \
     X("log", "level", CONFIG_LEVEL, struct config, log_level, "", LOG_ERROR, LOG_DEBUG, LOG_INFO,  \
       "least important lines that are logged: error, warning, notice, info or debug")

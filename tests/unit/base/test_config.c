@@ -103,6 +103,8 @@ static void least_file_gets_the_defaults(void)
     CU_ASSERT_EQUAL(c.client_bytes_in_flight_max, 256 << 20);
     CU_ASSERT_EQUAL(c.request_bytes_max, 1572864);
     CU_ASSERT_EQUAL(c.request_timeout_ms, 5000 + 2 * 1000);
+    CU_ASSERT_STRING_EQUAL(c.web_hosts, "");
+    CU_ASSERT_STRING_EQUAL(c.web_origins, "");
 }
 
 static void defaults_lie_in_their_own_range(void)
@@ -213,6 +215,20 @@ static void check_prints_back(const struct config *c)
         fprintf(stderr, "\n%s\n%s\n", problem, (const char *)text.data);
     }
     buffer_free(&text);
+}
+
+/* A list of words may be left out, empty, or full. */
+static void words_are_read(void)
+{
+    struct config c;
+    CU_ASSERT_EQUAL_FATAL(load(HEAD MEMBERS "web = { hosts = \"a.b, *.c\"; origins = \"\"; };", &c),
+                          OK);
+    CU_ASSERT_STRING_EQUAL(c.web_hosts, "a.b, *.c");
+    CU_ASSERT_STRING_EQUAL(c.web_origins, "");
+    check_prints_back(&c);
+    CU_ASSERT_TRUE(refused(HEAD MEMBERS "web = { hosts = \"a\\nb\"; };", 10, "web.hosts"));
+    CU_ASSERT_TRUE(
+        refused(HEAD MEMBERS "web = { origins = 7; };", 10, "web.origins is not a text"));
 }
 
 static void printed_form_parses_back_equal(void)
@@ -558,4 +574,4 @@ SUITE("base config", TEST(least_file_gets_the_defaults), TEST(defaults_lie_in_th
       TEST(wrong_types_are_refused), TEST(numbers_out_of_range_are_refused),
       TEST(bad_names_are_refused), TEST(bad_addresses_are_refused), TEST(relations_are_refused),
       TEST(sizes_that_contradict_are_refused), TEST(too_many_members_are_refused),
-      TEST(addresses_are_taken_apart))
+      TEST(addresses_are_taken_apart), TEST(words_are_read))
