@@ -5,70 +5,42 @@
 #include "web.h"
 
 #include "version.h"
+#include "web_target.h"
 
 #include <stdio.h>
 #include <string.h>
 
-static const char plain[] = "text/plain; charset=utf-8";
-static const char json[] = "application/json";
-
-static bool view_is(struct view v, const char *text)
+void web_add_header(struct web_answer *answer, const char *name, struct view value)
 {
-    return view_equal(v, view_of_text(text));
+    ASSERT(answer->header_count < WEB_HEADERS_MAX);
+    answer->headers[answer->header_count++] = (struct web_header){.name = name, .value = value};
 }
 
-/* True if the query has name=value among its &-separated parts. */
-static bool query_has(struct view query, const char *pair)
+struct web_answer web_text(int status, const char *text)
 {
-    struct view rest = query;
-    while (rest.size > 0) {
-        const uint8_t *end = memchr(rest.data, '&', rest.size);
-        size_t size = end != NULL ? (size_t)(end - rest.data) : rest.size;
-        if (view_is(view_of(rest.data, size), pair)) {
-            return true;
-        }
-        size_t step = size < rest.size ? size + 1 : size;
-        rest.data += step;
-        rest.size -= step;
-    }
-    return false;
+    return (struct web_answer){
+        .status = status, .content_type = WEB_PLAIN, .body = view_of_text(text)};
 }
 
-enum web_kind web_route(const char *method, struct view target, struct web_answer *answer,
-                        bool *serializable)
+struct web_answer web_not_found(void)
 {
-    const uint8_t *mark = target.size > 0 ? memchr(target.data, '?', target.size) : NULL;
-    struct view path = target;
-    struct view query = {0};
-    if (mark != NULL) {
-        path.size = (size_t)(mark - target.data);
-        query = view_of(mark + 1, target.size - path.size - 1);
-    }
-    bool is_version = view_is(path, "/version");
-    bool is_health = view_is(path, "/health");
-    if (!is_version && !is_health) {
-        *answer = (struct web_answer){
-            .status = 404, .content_type = plain, .body = view_of_text("404 page not found\n")};
-        return WEB_ANSWER;
-    }
-    if (strcmp(method, "GET") != 0) {
-        *answer = (struct web_answer){.status = 405,
-                                      .content_type = plain,
-                                      .allow = "GET",
-                                      .body = view_of_text("Method Not Allowed\n")};
-        return WEB_ANSWER;
-    }
-    if (is_health) {
-        *serializable = query_has(query, "serializable=true");
-        return WEB_HEALTH;
-    }
-    *answer =
-        (struct web_answer){.status = 200,
-                            .content_type = json,
-                            .body = view_of_text("{\"etcdserver\":\"" API_VERSION_SERVER
-                                                 "\",\"etcdcluster\":\"" API_VERSION_CLUSTER
-                                                 "\",\"storage\":\"" API_VERSION_STORAGE "\"}")};
-    return WEB_ANSWER;
+    return web_text(404, "404 page not found\n");
+}
+
+struct web_answer web_not_allowed(const char *allow)
+{
+    struct web_answer answer = web_text(405, "Method Not Allowed\n");
+    web_add_header(&answer, "allow", view_of_text(allow));
+    return answer;
+}
+
+struct web_answer web_version(void)
+{
+    return (struct web_answer){.status = 200,
+                               .content_type = WEB_JSON,
+                               .body = view_of_text("{\"etcdserver\":\"" API_VERSION_SERVER
+                                                    "\",\"etcdcluster\":\"" API_VERSION_CLUSTER
+                                                    "\",\"storage\":\"" API_VERSION_STORAGE "\"}")};
 }
 
 void web_health(const char *reason, char room[WEB_HEALTH_BODY_MAX], struct web_answer *answer)
@@ -78,12 +50,78 @@ void web_health(const char *reason, char room[WEB_HEALTH_BODY_MAX], struct web_a
     ASSERT(size > 0);
     ASSERT(size < WEB_HEALTH_BODY_MAX);
     *answer = (struct web_answer){.status = reason == NULL ? 200 : 503,
-                                  .content_type = json,
+                                  .content_type = WEB_JSON,
                                   .body = view_of(room, (size_t)size)};
 }
 
-void web_unsupported(struct web_answer *answer)
+/* ---- /livez and /readyz ------------------------------------------------------------------------------ */
+
+static const char *const check_names[WEB_CHECK_COUNT] = {
+    [WEB_CHECK_DATA_CORRUPTION] = "data_corruption",
+    [WEB_CHECK_SERIALIZABLE_READ] = "serializable_read",
+    [WEB_CHECK_LINEARIZABLE_READ] = "linearizable_read",
+    [WEB_CHECK_NON_LEARNER] = "non_learner",
+};
+
+bool web_checks_parse(struct view path, struct view query, struct web_checks *out)
 {
-    *answer = (struct web_answer){
-        .status = 415, .content_type = plain, .body = view_of_text("415 unsupported media type\n")};
+    struct web_checks checks = {0};
+    bool ready = web_path_take(&path, "/readyz");
+    if (!ready && !web_path_take(&path, "/livez")) {
+        return false;
+    }
+    bool one = web_path_take(&path, "/");
+    if (!one && path.size > 0) {
+        return false;
+    }
+    bool found = !one;
+    for (size_t i = 0; i < WEB_CHECK_COUNT; i++) {
+        bool of_path = ready || i == WEB_CHECK_SERIALIZABLE_READ;
+        checks.wanted[i] = of_path && (!one || view_equal(path, view_of_text(check_names[i])));
+        found = found || checks.wanted[i];
+    }
+    struct view name;
+    struct view value;
+    bool has_value;
+    while (web_query_next(&query, &name, &value, &has_value)) {
+        if (view_equal(name, view_of_text("verbose"))) {
+            checks.verbose = true;
+        }
+        for (size_t i = 0; i < WEB_CHECK_COUNT; i++) {
+            if (view_equal(name, view_of_text("exclude")) &&
+                view_equal(value, view_of_text(check_names[i]))) {
+                checks.wanted[i] = false;
+            }
+        }
+    }
+    if (found) {
+        *out = checks;
+    }
+    return found;
+}
+
+struct web_answer web_checks_answer(const struct web_checks *checks, struct buffer *room)
+{
+    char line[160];
+    bool failed = false;
+    for (size_t i = 0; i < WEB_CHECK_COUNT; i++) {
+        failed = failed || (checks->wanted[i] && checks->failure[i][0] != 0);
+    }
+    for (size_t i = 0; i < WEB_CHECK_COUNT && (failed || checks->verbose); i++) {
+        if (!checks->wanted[i]) {
+            continue;
+        }
+        int size = checks->failure[i][0] != 0
+                       ? snprintf(line, sizeof line, "[-]%s failed: %s\n", check_names[i],
+                                  checks->failure[i])
+                       : snprintf(line, sizeof line, "[+]%s ok\n", check_names[i]);
+        ASSERT(size > 0 && (size_t)size < sizeof line);
+        buffer_append(room, line, (size_t)size);
+    }
+    if (!failed) {
+        buffer_append(room, "ok\n", 3);
+    }
+    return (struct web_answer){.status = failed ? 503 : 200,
+                               .content_type = WEB_PLAIN,
+                               .body = view_of(room->data, room->size)};
 }

@@ -470,3 +470,8 @@ void http1_body_is_stream(struct http1 *h)
 {
     h->body_stream = true;
 }
+
+const struct http_fields *http1_fields(const struct http1 *h)
+{
+    return &h->fields;
+}

@@ -83,6 +83,8 @@ bool http1_is_streaming(const struct http1 *h);
 /* Nothing more will be read: close the socket once the output is sent. */
 bool http1_is_over(const struct http1 *h);
 
+/* The header fields of the request that is out. */
+const struct http_fields *http1_fields(const struct http1 *h);
 /* The body of the request that is out is a stream without an end in sight. */
 void http1_body_is_stream(struct http1 *h);
 

@@ -4,6 +4,8 @@
  */
 #include "http2.h"
 
+#include "http2_header.h"
+
 #include <nghttp2/nghttp2.h>
 #include <string.h>
 
@@ -98,6 +100,8 @@ static struct http2_stream *stream_create(struct http2 *h, int32_t id)
     s->id = id;
     s->ended = s->cut = s->has_leader = s->responded = s->finished = false;
     s->method[0] = s->path[0] = s->content_type[0] = s->grpc_timeout[0] = s->grpc_encoding[0] = 0;
+    s->authority[0] = 0;
+    s->fields = NULL;
     s->path_size = s->header_bytes = s->queued_bytes = 0;
     s->first = s->last = NULL;
     s->deferred = s->with_trailers = s->drain_wanted = s->drain_listed = false;
@@ -146,6 +150,10 @@ static void stream_destroy(struct http2_stream *s)
     }
     stream_drop_output(s);
     mem_free(s->trailer_message);
+    if (s->fields != NULL) {
+        http_fields_free(s->fields);
+        mem_free(s->fields);
+    }
     if (h->reading == s) {
         h->reading = NULL;
     }
@@ -182,19 +190,6 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
     return 0;
 }
 
-static void keep(struct http2_stream *s, char *place, size_t place_size, const uint8_t *value,
-                 size_t size)
-{
-    if (size >= place_size) {
-        size = place_size - 1;
-        s->cut = true;
-    }
-    memcpy(place, value, size);
-    place[size] = 0;
-}
-
-#define NAME_IS(text) (memcmp(name, text, sizeof(text) - 1) == 0)
-
 static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name,
                      size_t name_size, const uint8_t *value, size_t value_size, uint8_t flags,
                      void *user)
@@ -210,38 +205,7 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
     if (s->header_bytes > HTTP2_HEADER_LIST_MAX) {
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE; /* resets this stream only */
     }
-    switch (name_size) {
-    case 5:
-        if (NAME_IS(":path")) {
-            keep(s, s->path, sizeof s->path, value, value_size);
-            s->path_size = strlen(s->path);
-        }
-        break;
-    case 7:
-        if (NAME_IS(":method")) {
-            keep(s, s->method, sizeof s->method, value, value_size);
-        }
-        break;
-    case 9:
-        if (NAME_IS("hasleader")) {
-            s->has_leader = value_size == 4 && memcmp(value, "true", 4) == 0;
-        }
-        break;
-    case 12:
-        if (NAME_IS("content-type")) {
-            keep(s, s->content_type, sizeof s->content_type, value, value_size);
-        } else if (NAME_IS("grpc-timeout")) {
-            keep(s, s->grpc_timeout, sizeof s->grpc_timeout, value, value_size);
-        }
-        break;
-    case 13:
-        if (NAME_IS("grpc-encoding")) {
-            keep(s, s->grpc_encoding, sizeof s->grpc_encoding, value, value_size);
-        }
-        break;
-    default:
-        break;
-    }
+    http2_stream_keep(s, view_of(name, name_size), view_of(value, value_size));
     return 0;
 }
 

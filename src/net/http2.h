@@ -24,6 +24,7 @@
 #define HOLDFAST_HTTP2_H
 
 #include "base.h"
+#include "http_fields.h"
 
 #define HTTP2_PREFACE             "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 #define HTTP2_PREFACE_BYTES       24
@@ -35,7 +36,7 @@
 #define HTTP2_FIELD_MAX           63   /* of the other header fields kept */
 #define HTTP2_RESETS_BURST        2000 /* streams a client may open and cancel at one go ... */
 #define HTTP2_RESETS_PER_SECOND   200  /* ... and for ever */
-#define HTTP2_HEADERS_OUT_MAX     6    /* header fields of one answer */
+#define HTTP2_HEADERS_OUT_MAX     24   /* header fields of one answer */
 
 /* Octets a stream has to send; filled by the owner, then moved in. One allocation. */
 struct http2_chunk {
@@ -65,6 +66,10 @@ struct http2_stream {
     char content_type[HTTP2_FIELD_MAX + 1];
     char grpc_timeout[16];
     char grpc_encoding[HTTP2_FIELD_MAX + 1];
+    char authority[HTTP2_PATH_MAX + 1]; /* a longer one is cut without setting `cut` */
+    /* What browsers and plain HTTP clients say beside that (http2.c has the list), and a path too long for
+     * its place as ":path". NULL: nothing of it came, as with gRPC. */
+    struct http_fields *fields;
 
     /* the engine's own */
     size_t path_size;

@@ -66,6 +66,13 @@ static void connection_closed(void *owner, struct client_connection *c)
     credits_give(a->connections, 1);
 }
 
+static void connection_drained(void *owner, struct client_connection *c)
+{
+    if (c->web_call != NULL && c->web_call->drain_wanted) {
+        call_drained(owner, c->web_call);
+    }
+}
+
 static void handle(void *self, struct msg *m, uint64_t now_us)
 {
     struct client_actor *a = self;
@@ -241,6 +248,7 @@ struct actor *client_actor_create(const struct client_actor_settings *settings)
     a->shared = (struct connection_shared){
         .owner = a,
         .closed = connection_closed,
+        .drained = connection_drained,
         .http2 = http2_shared_create(&client_http2_callbacks),
         .http1_callbacks = &client_http1_callbacks,
         .deadlines = &a->deadlines,

@@ -129,6 +129,9 @@ void call_close(struct client_actor *a, struct client_call *call)
     call_settle(a, call);
     grpc_reader_free(&call->reader);
     http2_chunk_free(&call->chunk);
+    if (call->transport->release != NULL) {
+        call->transport->release(call);
+    }
     if (call->connection == NULL) {
         ASSERT(a->internal_count > 0);
         a->internal_count--;

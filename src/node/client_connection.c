@@ -14,7 +14,8 @@
 
 static void watch(struct client_connection *c)
 {
-    bool http1_waits = c->http1 != NULL && http1_is_busy(c->http1);
+    bool http1_waits = c->http1 != NULL && http1_is_busy(c->http1) &&
+                       !(c->web_lasts && c->in.size < CONNECTION_WAITING_BYTES_MAX);
     uint32_t events = 0;
     if (!c->blocked && !c->input_ended && !http1_waits) {
         events |= EPOLLIN;
@@ -175,8 +176,8 @@ void connection_ready(struct client_connection *c, uint32_t events, uint64_t now
         if (error == OK && done > 0) {
             take_input(c, view_of(c->shared->input, done), now_us);
         } else if (error != OK) {
-            if (c->protocol == PROTOCOL_HTTP1 && !c->lingering) {
-                /* a client may half-close and still wait for its answer */
+            if (c->protocol == PROTOCOL_HTTP1 && !c->lingering && !c->web_lasts) {
+                /* a client may half-close and still wait for its answer; not for one without end */
                 c->input_ended = true;
                 http1_feed_end(c->http1);
                 connection_touch(c);
@@ -255,6 +256,13 @@ static void flush_one(struct client_connection *c, uint64_t now_us)
             connection_close(c);
             return;
         }
+    }
+    if (c->drain_wanted && c->out.size <= c->drain_mark) {
+        c->drain_wanted = false;
+        c->shared->drained(c->shared->owner, c);
+    }
+    if (c->out.size == 0 && c->out.capacity > CONNECTION_KEEP_BYTES) {
+        buffer_free(&c->out);
     }
     if (!c->dirty && !c->lingering && is_finished(c)) {
         if (c->input_ended || c->draining) {

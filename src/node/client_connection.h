@@ -28,6 +28,10 @@
 #define CONNECTION_ROUNDS_MAX   8            /* of output in one flush, for fairness */
 
 /* What lies around a deadline of the client actor. */
+#define CONNECTION_WAITING_BYTES_MAX                                                               \
+    (64 * 1024) /* read ahead while an HTTP/1 answer takes long, to see the client leave */
+#define CONNECTION_KEEP_BYTES (256 * 1024) /* of output room, once it is empty */
+
 enum deadline_kind {
     DEADLINE_OF_CALL,
     DEADLINE_OF_TIMER, /* of a call */
@@ -48,6 +52,8 @@ struct client_connection;
 struct connection_shared {
     void *owner;                                              /* the client actor */
     void (*closed)(void *owner, struct client_connection *c); /* as the engines are about to go */
+    /* Not more than c->drain_mark octets wait for an HTTP/1 socket. Never from inside another call. */
+    void (*drained)(void *owner, struct client_connection *c);
     struct actor *actor;
     struct http2_shared *http2;
     const struct http1_callbacks *http1_callbacks;
@@ -72,6 +78,9 @@ struct client_connection {
     struct http2 *http2;
     struct http1 *http1;
     struct client_call *web_call; /* the HTTP/1 request that waits for an answer */
+    bool web_lasts;               /* ... and may wait for long: a client that leaves is noticed */
+    bool drain_wanted;
+    size_t drain_mark;
     struct buffer
         in; /* first octets, and what came behind an HTTP/1 request that is not answered */
     struct buffer out; /* what the socket did not take */

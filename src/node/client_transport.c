@@ -144,6 +144,12 @@ static void on_request(void *context, struct http2_stream *s)
         web_http2_request(c, s);
         return;
     }
+    if (s->fields != NULL && !web_http2_origin_allowed(c, s)) {
+        refuse_now(c, s, content_type,
+                   (struct rpc_error){GRPC_PERMISSION_DENIED,
+                                      "holdfast: requests from this web page are not allowed"});
+        return;
+    }
     if (s->grpc_timeout[0] != 0 && grpc_timeout_parse(s->grpc_timeout, &request.timeout_us) != OK) {
         http2_reset(s, HTTP2_PROTOCOL_ERROR);
         connection_touch(c);

@@ -41,6 +41,8 @@ struct call_transport {
     /* Call call_drained(a, call) once, as soon as not more than `mark` octets are queued (at the
      * earliest from the next flush on, never from inside this function). */
     void (*want_drained)(struct client_actor *a, struct client_call *call, uint64_t mark);
+    /* The call is about to be freed: free call->carrier. NULL: there is none. */
+    void (*release)(struct client_call *call);
 };
 
 /* gRPC; and its engine's callbacks, whose context is the connection. */
@@ -55,6 +57,8 @@ struct client_connection;
 void web_http2_request(struct client_connection *c, struct http2_stream *s);
 void web_http2_data(struct client_connection *c, struct http2_stream *s, struct view data);
 void web_http2_ended(struct client_connection *c, struct http2_stream *s);
+/* Whether a page that names itself in this request may talk to us; true for what is no page. */
+bool web_http2_origin_allowed(const struct client_connection *c, const struct http2_stream *s);
 /* The connection is being closed: its HTTP/1 request, if any, is forgotten. */
 void web_connection_closed(struct client_connection *c);
 

@@ -7,6 +7,7 @@
 
 #include "api/version.h"
 
+#define NOSNIFF "x-content-type-options: nosniff\r\n"
 #define VERSION_BODY                                                                               \
     "{\"etcdserver\":\"" API_VERSION_SERVER "\",\"etcdcluster\":\"3.6.0\",\"storage\":\"3.6.0\"}"
 
@@ -47,7 +48,7 @@ static void say(int fd, const char *text)
 }
 
 #define HEALTHY                                                                                    \
-    "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 29\r\n\r\n"              \
+    "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n" NOSNIFF "Content-Length: 29\r\n\r\n"   \
     "{\"health\":\"true\",\"reason\":\"\"}"
 
 /* /health reads through raft; /health?serializable=true asks apply alone; both on one kept connection,
@@ -58,7 +59,7 @@ static void health_reads(void)
     fixture_start(&f, (struct fixture_options){0});
     int fd = fixture_connect(&f);
     for (int round = 0; round < 2; round++) {
-        for (const char *at = "GET /health HTTP/1.1\r\nHost: a\r\n\r\n"; *at != 0; at++) {
+        for (const char *at = "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"; *at != 0; at++) {
             send_all(fd, at, 1);
         }
         struct read_request *m = take_read(&f.raft, RAFT_READ);
@@ -84,7 +85,7 @@ static void health_says_why_not(void)
     say(fd, "GET /health HTTP/1.1\r\n\r\n");
     reply_error(&f, take_read_id(&f.raft, RAFT_READ), ERR_TIMEOUT);
     expect_text(fd,
-                "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n"
+                "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n" NOSNIFF ""
                 "Content-Length: 71\r\n\r\n"
                 "{\"health\":\"false\",\"reason\":\"RANGE ERROR:etcdserver: request timed out\"}");
     close(fd);
@@ -93,9 +94,10 @@ static void health_says_why_not(void)
     fixture_start(&f, (struct fixture_options){.no_leader = true});
     fd = fixture_connect(&f);
     say(fd, "GET /health HTTP/1.1\r\n\r\n");
-    expect_text(fd, "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n"
-                    "Content-Length: 44\r\n\r\n"
-                    "{\"health\":\"false\",\"reason\":\"RAFT NO LEADER\"}");
+    expect_text(fd,
+                "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n" NOSNIFF ""
+                "Content-Length: 44\r\n\r\n"
+                "{\"health\":\"false\",\"reason\":\"RAFT NO LEADER\"}");
     /* the local check needs none */
     say(fd, "GET /health?serializable=true HTTP/1.1\r\n\r\n");
     reply_ok(&f, take_read_id(&f.apply, APPLY_READ), 1);
@@ -122,10 +124,10 @@ static void pipelined_requests_keep_their_order(void)
     say(fd, "GET /version HTTP/1.1\r\n\r\nGET /health HTTP/1.1\r\n\r\nGET /health HTTP/1.1\r\n\r\n"
             "GET /none HTTP/1.1\r\nConnection: close\r\n\r\n");
     char version[300];
-    (void)snprintf(
-        version, sizeof version,
-        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
-        strlen(VERSION_BODY), VERSION_BODY);
+    (void)snprintf(version, sizeof version,
+                   "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n" NOSNIFF
+                   "Content-Length: %zu\r\n\r\n%s",
+                   strlen(VERSION_BODY), VERSION_BODY);
     expect_text(fd, version);
     uint64_t first = take_read_id(&f.raft, RAFT_READ);
     CU_ASSERT_PTR_NULL(witness_wait(&f.raft, 0)); /* one at a time */
@@ -133,8 +135,9 @@ static void pipelined_requests_keep_their_order(void)
     expect_text(fd, HEALTHY);
     reply_ok(&f, take_read_id(&f.raft, RAFT_READ), 1);
     expect_text(fd, HEALTHY);
-    expect_text(fd, "HTTP/1.1 404 Not Found\r\nContent-Type: text/plain; charset=utf-8\r\n"
-                    "Content-Length: 19\r\nConnection: close\r\n\r\n404 page not found\n");
+    expect_text(fd,
+                "HTTP/1.1 404 Not Found\r\nContent-Type: text/plain; charset=utf-8\r\n" NOSNIFF ""
+                "Content-Length: 19\r\nConnection: close\r\n\r\n404 page not found\n");
     expect_end(fd);
     close(fd);
     fixture_end(&f);
@@ -216,7 +219,7 @@ static void http2_gets_them_too(void)
     struct http2_client_header get[] = {{":method", "GET"},
                                         {":scheme", "http"},
                                         {":path", "/version"},
-                                        {":authority", "a"},
+                                        {":authority", "localhost"},
                                         {NULL, NULL}};
     int32_t id = http2_client_request(l.client, NULL, get, true, true);
     const struct http2_client_answer *a = link_await(&l, id);
@@ -265,7 +268,8 @@ static void stop_ends_http1(void)
     char rest[300];
     (void)read_text(idle, rest, sizeof rest, SIZE_MAX); /* its version's rest, then the end */
     reply_ok(&f, request, 1);
-    expect_text(fd, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 29\r\n"
+    expect_text(fd, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n" NOSNIFF
+                    "Content-Length: 29\r\n"
                     "Connection: close\r\n\r\n{\"health\":\"true\",\"reason\":\"\"}");
     expect_end(fd);
     close(fd);
