@@ -26,9 +26,9 @@ CPPFLAGS_ALL := -D_GNU_SOURCE -Iinclude -Isrc -I$(OUT)/gen -DHOLDFAST_VERSION='"
 CFLAGS_ALL   := -std=c11 $(WARNINGS) $(MODE_$(MODE)) -pthread $(CFLAGS)
 LDFLAGS_ALL  := $(MODE_$(MODE)) -pthread $(LDFLAGS)
 
-ROOMS := base actor raft store kv net api node
+ROOMS := base actor raft store kv net api pilot node
 # link order: right needs nothing of left
-ROOM_LIBS := $(foreach r,node api net kv store raft actor base,$(OUT)/lib$(r).a)
+ROOM_LIBS := $(foreach r,node pilot api net kv store raft actor base,$(OUT)/lib$(r).a)
 
 PROTOS    := $(wildcard src/api/proto/*.proto)
 PROTO_C   := $(patsubst src/api/proto/%.proto,$(OUT)/gen/%.pb-c.c,$(PROTOS))
