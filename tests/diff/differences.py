@@ -57,9 +57,12 @@ def _same_but(message_left, message_right, *fields):
 
 
 def _hash(op, left, right):
-    return op.kind == "HashKV" and left.code == 0 and right.code == 0 and op.via == "grpc" and \
-        _same_but(left.message, right.message, "hash", "hash_revision") and \
-        right.message.hash_revision == (op.request.revision or right.message.header.revision)
+    if op.kind != "HashKV" or left.code != 0 or right.code != 0 or op.via != "grpc":
+        return False
+    return max(left.message.compact_revision, 0) == right.message.compact_revision and \
+        _same_but(left.message, right.message, "hash", "hash_revision", "compact_revision") and \
+        right.message.hash_revision == \
+        (op.request.revision if op.request.revision > 0 else right.message.header.revision)
 
 
 def _alarm(op, left, right):
@@ -98,7 +101,8 @@ TABLE = [
     Allowed("progress", "A progress request on a stream without watchers, or with one whose start lies in the future, "
             "is not answered.", "As etcd since 3.5.8 and 3.5.22; 3.4.23 always answers, also with a revision that "
             "events are still on their way for."),
-    Allowed("hash", "`HashKV` has a value of its own, and `hash_revision` is set.",
+    Allowed("hash", "`HashKV` has a value of its own, `hash_revision` is set, and `compact_revision` is 0 on a store "
+            "never compacted, where etcd says -1.",
             "The hash is over holdfast's own rows; etcd's is over bbolt's. All nodes of one cluster agree, which the "
             "test checks at every revision it asks for. `hash_revision` is 3.6's.", _hash),
     Allowed("alarm-header", "`Alarm` has a header.", "As etcd since 3.5; 3.4 leaves it out.", _alarm),

@@ -193,7 +193,7 @@ class PythonEtcd3(unittest.TestCase):
             self.assertIn(status.leader.name, names)
             self.assertGreater(status.db_size, 0)
 
-    @shows(CLIENT, "hash, defragment, list_alarms", SAME, needs=["maintenance"])
+    @shows(CLIENT, "hash, defragment, list_alarms", SAME, needs=["hash", "alarm", "defrag"])
     def test_maintenance(self):
         for _, client, other in self.each():
             self.assertGreater(client.hash(), 0)
