@@ -41,6 +41,9 @@ struct config {
     uint32_t client_streams_max;
     uint64_t client_bytes_in_flight_max;
     uint32_t request_bytes_max;  /* etcd's max-request-bytes: the encoded log entry */
+    uint32_t client_streams_per_connection_max;
+    uint32_t client_header_bytes_max;
+    uint32_t client_idle_timeout_s; /* 0: never */
     uint32_t client_txn_ops_max; /* etcd's max-txn-ops */
     uint32_t request_timeout_ms; /* 0: 5 s + 2 * election_timeout_ms, as etcd */
 

@@ -25,6 +25,8 @@ const struct rpc_error rpc_error_unmarshal = {
 const struct rpc_error rpc_error_no_message = {CODE_UNKNOWN, "EOF"};
 const struct rpc_error rpc_error_cut_message = {CODE_UNKNOWN, "unexpected EOF"};
 const struct rpc_error rpc_error_too_many_streams = {CODE_EXHAUSTED, "holdfast: too many streams"};
+const struct rpc_error rpc_error_large_header = {
+    CODE_EXHAUSTED, "holdfast: the request's header is larger than client.header_bytes_max"};
 const struct rpc_error rpc_error_unknown_health_service = {CODE_NOT_FOUND, "unknown service"};
 
 struct rpc_error rpc_error_of(enum err error)

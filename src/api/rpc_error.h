@@ -26,6 +26,8 @@ extern const struct rpc_error rpc_error_no_message;
 extern const struct rpc_error rpc_error_cut_message;
 /* client.streams_max is reached. */
 extern const struct rpc_error rpc_error_too_many_streams;
+/* client.header_bytes_max. */
+extern const struct rpc_error rpc_error_large_header;
 /* grpc.health.v1 was asked for a service we do not have. */
 extern const struct rpc_error rpc_error_unknown_health_service;
 

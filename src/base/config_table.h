@@ -87,10 +87,17 @@
     X("client", "streams_max", CONFIG_U32, struct config, client_streams_max, "streams", 1,        \
       10000000, 65536,                                                                             \
       "calls that last (watches, keepalives, waiting locks) of all clients at a time")             \
+    X("client", "streams_per_connection_max", CONFIG_U32, struct config,                           \
+      client_streams_per_connection_max, "streams", 1, 10000000, 16384,                            \
+      "requests of all kinds that one connection may have under way")                              \
     X("client", "bytes_in_flight_max", CONFIG_U64, struct config, client_bytes_in_flight_max,      \
       "bytes", 1 * MIB, 64 * GIB, 256 * MIB, "octets of all requests and answers under way")       \
     X("client", "request_bytes_max", CONFIG_U32, struct config, request_bytes_max, "bytes", 1024,  \
       CONFIG_REQUEST_BYTES_MOST, 1572864, "size of one request as it lies in the log")             \
+    X("client", "header_bytes_max", CONFIG_U32, struct config, client_header_bytes_max, "bytes",   \
+      1024, 1 * MIB, 32768, "header of one request over HTTP/2")                                   \
+    X("client", "idle_timeout_s", CONFIG_U32, struct config, client_idle_timeout_s, "s", 0,        \
+      10000000, 7200, "silence after which a connection without requests is closed; 0: never")     \
     X("client", "txn_ops_max", CONFIG_U32, struct config, client_txn_ops_max, "operations", 1,     \
       10000, 128, "compares, operations if they hold, or else, of one transaction")                \
     X("client", "request_timeout_ms", CONFIG_U32, struct config, request_timeout_ms, "ms", 0,      \

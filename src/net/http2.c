@@ -15,6 +15,7 @@
 
 struct http2_shared {
     const struct http2_callbacks *callbacks;
+    struct http2_limits limits;
     nghttp2_session_callbacks *table;
     nghttp2_option *option;
     struct http2_stream *pool;
@@ -27,6 +28,7 @@ struct http2 {
     nghttp2_session *session;
     struct http2_stream *streams; /* open ones, newest first */
     size_t stream_count;
+    size_t unread;                /* streams that are finished and have something queued */
     struct http2_stream *reading; /* whose header block is being read */
     struct http2_stream *drained; /* whose owners are to be told so */
     struct buffer *out;           /* of the http2_take under way */
@@ -35,6 +37,7 @@ struct http2 {
     uint64_t
         resets_free_at_us; /* leaky bucket: when the next cancelled stream would be free of debt */
     bool feeding;
+    bool greeted; /* the client's SETTINGS have come */
     bool broken;
 };
 
@@ -98,7 +101,7 @@ static struct http2_stream *stream_create(struct http2 *h, int32_t id)
     s->owner = NULL;
     s->connection = h;
     s->id = id;
-    s->ended = s->cut = s->has_leader = s->responded = s->finished = false;
+    s->ended = s->cut = s->too_large = s->has_leader = s->responded = s->finished = false;
     s->method[0] = s->path[0] = s->content_type[0] = s->grpc_timeout[0] = s->grpc_encoding[0] = 0;
     s->authority[0] = 0;
     s->fields = NULL;
@@ -117,8 +120,16 @@ static struct http2_stream *stream_create(struct http2 *h, int32_t id)
     return s;
 }
 
+static bool is_unread(const struct http2_stream *s)
+{
+    return s->finished && s->queued_bytes > 0;
+}
+
 static void stream_drop_output(struct http2_stream *s)
 {
+    if (is_unread(s)) {
+        s->connection->unread--;
+    }
     while (s->first != NULL) {
         struct http2_chunk *chunk = s->first;
         s->first = chunk->next;
@@ -202,8 +213,13 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
         return 0;
     }
     s->header_bytes += name_size + value_size + 32; /* RFC 9113 §6.5.2 counts so */
-    if (s->header_bytes > HTTP2_HEADER_LIST_MAX) {
-        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE; /* resets this stream only */
+    if (s->header_bytes > h->shared->limits.header_bytes_max) {
+        s->too_large = true; /* its owner says so when the header has ended; but it must end */
+        if (s->header_bytes / HTTP2_HEADER_FLOOD > h->shared->limits.header_bytes_max) {
+            nghttp2_session_terminate_session(h->session, NGHTTP2_ENHANCE_YOUR_CALM);
+            return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+        }
+        return 0;
     }
     http2_stream_keep(s, view_of(name, name_size), view_of(value, value_size));
     return 0;
@@ -241,6 +257,9 @@ static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, v
             s = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
         }
         break;
+    case NGHTTP2_SETTINGS:
+        h->greeted = true;
+        return 0;
     case NGHTTP2_DATA:
         s = end ? nghttp2_session_get_stream_user_data(session, frame->hd.stream_id) : NULL;
         break;
@@ -438,7 +457,11 @@ static int send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8
             http2_chunk_free(&chunk);
         }
     }
+    bool was_unread = is_unread(s);
     s->queued_bytes -= size;
+    if (was_unread && s->queued_bytes == 0) {
+        h->unread--;
+    }
     look_at_drain(s);
     if (padding > 1) {
         memset(place, 0, padding - 1);
@@ -470,7 +493,7 @@ void http2_respond(struct http2_stream *s, const struct http2_header *headers, s
     }
     nghttp2_data_provider body = {.source = {.ptr = s}, .read_callback = read_body};
     s->responded = true;
-    s->finished = end;
+    s->finished = end; /* and nothing is queued */
     /* fails only if the stream is being closed: then `closed` is on its way */
     (void)nghttp2_submit_response(s->connection->session, s->id, fields, count, end ? NULL : &body);
 }
@@ -508,6 +531,9 @@ void http2_finish(struct http2_stream *s, const char *grpc_status, struct view g
     ASSERT(s->responded);
     ASSERT(!s->finished);
     s->finished = true;
+    if (is_unread(s)) {
+        s->connection->unread++;
+    }
     if (grpc_status != NULL) {
         s->with_trailers = true;
         s->trailer_status = grpc_status;
@@ -529,8 +555,8 @@ void http2_consume(struct http2_stream *s, size_t size)
 
 void http2_reset(struct http2_stream *s, uint32_t code)
 {
-    s->responded = s->finished = true;
     stream_drop_output(s); /* the trailers' text stays: a queued frame may point to it */
+    s->responded = s->finished = true;
     (void)nghttp2_submit_rst_stream(s->connection->session, NGHTTP2_FLAG_NONE, s->id, code);
 }
 
@@ -576,12 +602,24 @@ size_t http2_stream_count(const struct http2 *h)
     return h->stream_count;
 }
 
+bool http2_is_partial(const struct http2 *h)
+{
+    return !h->greeted || h->reading != NULL;
+}
+
+size_t http2_unread_answers(const struct http2 *h)
+{
+    return h->unread;
+}
+
 /* ---- life ---------------------------------------------------------------------------------------- */
 
-struct http2_shared *http2_shared_create(const struct http2_callbacks *callbacks)
+struct http2_shared *http2_shared_create(const struct http2_callbacks *callbacks,
+                                         const struct http2_limits *limits)
 {
     struct http2_shared *shared = mem_zalloc(sizeof *shared);
     shared->callbacks = callbacks;
+    shared->limits = *limits;
     ASSERT(nghttp2_session_callbacks_new(&shared->table) == 0);
     nghttp2_session_callbacks_set_on_begin_headers_callback(shared->table, on_begin_headers);
     nghttp2_session_callbacks_set_on_header_callback(shared->table, on_header);
@@ -629,9 +667,9 @@ struct http2 *http2_create(struct http2_shared *shared, void *context)
     ASSERT(nghttp2_session_server_new3(&h->session, shared->table, h, shared->option, &memory) ==
            0);
     const nghttp2_settings_entry settings[] = {
-        {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, HTTP2_STREAMS_MAX},
+        {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, shared->limits.streams_max},
         {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, HTTP2_STREAM_WINDOW_BYTES},
-        {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, HTTP2_HEADER_LIST_MAX},
+        {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, shared->limits.header_bytes_max},
     };
     ASSERT(nghttp2_submit_settings(h->session, NGHTTP2_FLAG_NONE, settings,
                                    ARRAY_COUNT(settings)) == 0);

@@ -30,8 +30,7 @@
 #define HTTP2_PREFACE_BYTES       24
 #define HTTP2_STREAM_WINDOW_BYTES (1 << 20)
 #define HTTP2_WINDOW_BYTES        (16 << 20)
-#define HTTP2_STREAMS_MAX         65536 /* concurrent, of one connection */
-#define HTTP2_HEADER_LIST_MAX     (32 * 1024)
+#define HTTP2_HEADER_FLOOD        8 /* times the bound on a header, and the connection ends */
 #define HTTP2_PATH_MAX            255
 #define HTTP2_FIELD_MAX           63   /* of the other header fields kept */
 #define HTTP2_RESETS_BURST        2000 /* streams a client may open and cancel at one go ... */
@@ -58,6 +57,7 @@ struct http2_stream {
     int32_t id;
     bool ended;      /* the client has half-closed */
     bool cut;        /* a kept field was longer than its place */
+    bool too_large;  /* the header is larger than header_bytes_max: not all of it was looked at */
     bool has_leader; /* metadata hasleader: true */
     bool responded;  /* the answer's header was given */
     bool finished;   /* ... and its end */
@@ -105,7 +105,12 @@ struct http2_callbacks {
  * Callbacks are borrowed for its life.
  */
 struct http2_shared;
-struct http2_shared *http2_shared_create(const struct http2_callbacks *callbacks);
+struct http2_limits {
+    uint32_t streams_max;      /* open at a time, of one connection */
+    uint32_t header_bytes_max; /* of one request, as RFC 9113 §6.5.2 counts */
+};
+struct http2_shared *http2_shared_create(const struct http2_callbacks *callbacks,
+                                         const struct http2_limits *limits);
 /* After the last connection was destroyed. */
 void http2_shared_destroy(struct http2_shared **shared);
 
@@ -129,6 +134,10 @@ bool http2_is_over(const struct http2 *h);
 
 /* Streams open now. */
 size_t http2_stream_count(const struct http2 *h);
+/* The client has begun something it owes the rest of: its first SETTINGS, or a header. */
+bool http2_is_partial(const struct http2 *h);
+/* Answers that are complete here and that the client's window lets us send only a part of. */
+size_t http2_unread_answers(const struct http2 *h);
 
 /* One header field of an answer. */
 struct http2_header {

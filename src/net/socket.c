@@ -23,6 +23,7 @@
 #define CLIENT_KEEPALIVE_IDLE_S     60
 #define CLIENT_KEEPALIVE_INTERVAL_S 30
 #define CLIENT_KEEPALIVE_COUNT      6
+#define CLIENT_USER_TIMEOUT_MS      120000 /* octets that the other end's kernel does not take */
 
 #define PEER_KEEPALIVE_IDLE_S     1
 #define PEER_KEEPALIVE_INTERVAL_S 1
@@ -201,6 +202,7 @@ static void set_keepalive(int fd, int idle_s, int interval_s, int count)
 void socket_tune_client(int fd)
 {
     set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, CLIENT_USER_TIMEOUT_MS);
     set_keepalive(fd, CLIENT_KEEPALIVE_IDLE_S, CLIENT_KEEPALIVE_INTERVAL_S, CLIENT_KEEPALIVE_COUNT);
 }
 

@@ -129,7 +129,7 @@ static void run_deadlines(struct client_actor *a)
             call_timer_expired(a, call_of_timer(d));
             break;
         case DEADLINE_OF_CONNECTION:
-            connection_expired((struct client_connection *)(void *)d);
+            connection_expired((struct client_connection *)(void *)d, a->now_us);
             break;
         case DEADLINE_OF_LEADERLESS:
             calls_leaderless(a);
@@ -245,13 +245,19 @@ struct actor *client_actor_create(const struct client_actor_settings *settings)
     a->request_timeout_us = timeout_ms * 1000;
     a->message_max = (size_t)settings->config.request_bytes_max + GRPC_RECEIVE_OVERHEAD;
     a->armed_us = UINT64_MAX;
+    const struct http2_limits http2_limits = {
+        .streams_max = settings->config.client_streams_per_connection_max,
+        .header_bytes_max = settings->config.client_header_bytes_max};
     a->shared = (struct connection_shared){
         .owner = a,
         .closed = connection_closed,
         .drained = connection_drained,
-        .http2 = http2_shared_create(&client_http2_callbacks),
+        .http2 = http2_shared_create(&client_http2_callbacks, &http2_limits),
         .http1_callbacks = &client_http1_callbacks,
         .deadlines = &a->deadlines,
+        .idle_timeout_us = settings->config.client_idle_timeout_s != 0
+                               ? (uint64_t)settings->config.client_idle_timeout_s * 1000000
+                               : UINT64_MAX,
         .input = mem_alloc(CONNECTION_INPUT_BYTES),
     };
     char name[32];

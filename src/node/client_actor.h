@@ -44,6 +44,7 @@
 #define CALL_BYTES             512    /* credits every call is charged beside its message */
 #define GRPC_RECEIVE_OVERHEAD  524288 /* etcd's receive limit above max-request-bytes */
 #define ANSWER_BYTES_UNCHARGED 4096   /* answers up to this ride on the request's own credits */
+#define CALL_MESSAGE_US        UINT64_C(30000000) /* for a message to a lasting call to come whole */
 
 struct client_call;
 struct client_watch;   /* CLIENT_WATCH, message.h */
@@ -109,9 +110,11 @@ struct client_call {
     bool step_is_write; /* `command` is under way */
     bool drain_wanted;
     uint64_t drain_mark;
-    uint64_t client_until_us; /* the client's own deadline; UINT64_MAX: none */
-    uint64_t request_id;      /* of the step under way; 0: none */
-    uint64_t stream_number;   /* 0: none */
+    uint64_t client_until_us;  /* the client's own deadline; UINT64_MAX: none, as with these: */
+    uint64_t step_until_us;    /* lasting: the step under way */
+    uint64_t message_until_us; /* lasting: the rest of a message that was begun */
+    uint64_t request_id;       /* of the step under way; 0: none */
+    uint64_t stream_number;    /* 0: none */
     uint64_t bytes_held;
     struct bytes command; /* of a write until it is answered: it may have to be proposed again */
     struct client_call *next, *previous; /* of the lasting ones */
@@ -239,6 +242,8 @@ struct client_call *call_admit(struct client_actor *a, struct client_connection 
                                const struct call_request *request, struct rpc_error *error);
 /* A request message of protobuf, borrowed for the call. Not after the call was answered. */
 void call_dispatch(struct client_actor *a, struct client_call *call, struct view message);
+/* Of a lasting call: some of a message has come, but not all; or all. */
+void call_partial(struct client_actor *a, struct client_call *call, bool partial);
 /* The client sends no more. */
 void call_half_close(struct client_actor *a, struct client_call *call);
 /* want_drained's mark is reached. */

@@ -9,7 +9,8 @@
  * answer never is, because the write has happened.
  *
  * Time: a call that is not lasting ends at its client's deadline or after the request timeout, whichever
- * comes first. A lasting one ends at its client's deadline alone; each of its steps has the request timeout.
+ * comes first. A lasting one ends at its client's deadline alone; each of its steps has the request timeout,
+ * and a message that was begun has to come whole soon, since it holds credits.
  *
  * Invariants
  *  1. A call is answered at most once, and nothing is promised after call_close.
@@ -80,7 +81,8 @@ static struct client_call *call_create(struct client_actor *a)
     } else {
         call = mem_alloc(sizeof *call);
     }
-    *call = (struct client_call){.client_until_us = UINT64_MAX};
+    *call = (struct client_call){
+        .client_until_us = UINT64_MAX, .step_until_us = UINT64_MAX, .message_until_us = UINT64_MAX};
     call->deadline.place = DEADLINE_NONE;
     call->deadline.kind = DEADLINE_OF_CALL;
     call->timer.place = DEADLINE_NONE;
@@ -247,6 +249,32 @@ void call_dispatch(struct client_actor *a, struct client_call *call, struct view
     call->ops->message(a, call, message);
 }
 
+/* Of a lasting call: the earliest of all. */
+static void arm_deadline(struct client_actor *a, struct client_call *call)
+{
+    uint64_t at_us = call->client_until_us;
+    if (call->step_until_us < at_us) {
+        at_us = call->step_until_us;
+    }
+    if (call->message_until_us < at_us) {
+        at_us = call->message_until_us;
+    }
+    if (at_us != UINT64_MAX) {
+        deadlines_set(&a->deadlines, &call->deadline, at_us);
+    } else {
+        deadlines_clear(&a->deadlines, &call->deadline);
+    }
+}
+
+void call_partial(struct client_actor *a, struct client_call *call, bool partial)
+{
+    ASSERT(call->lasting);
+    if (partial != (call->message_until_us != UINT64_MAX)) {
+        call->message_until_us = partial ? a->now_us + CALL_MESSAGE_US : UINT64_MAX;
+        arm_deadline(a, call);
+    }
+}
+
 void call_half_close(struct client_actor *a, struct client_call *call)
 {
     call->half_closed = true;
@@ -362,11 +390,20 @@ static uint64_t step_number(struct client_actor *a, struct client_call *call)
     call->request_id = REQUEST_ID(a->index, ++a->counter);
     pending_add(&a->pending, call->request_id, call);
     if (call->lasting) {
-        uint64_t until_us = a->now_us + a->request_timeout_us;
-        deadlines_set(&a->deadlines, &call->deadline,
-                      until_us < call->client_until_us ? until_us : call->client_until_us);
+        call->step_until_us = a->now_us + a->request_timeout_us;
+        arm_deadline(a, call);
     }
     return call->request_id;
+}
+
+/* After it nobody waits for the answer. */
+static uint64_t step_until_us(const struct client_call *call)
+{
+    if (!call->lasting) {
+        return call->deadline.at_us;
+    }
+    return call->step_until_us < call->client_until_us ? call->step_until_us
+                                                       : call->client_until_us;
 }
 
 static void send_proposal(struct client_actor *a, struct client_call *call)
@@ -374,7 +411,7 @@ static void send_proposal(struct client_actor *a, struct client_call *call)
     struct raft_propose *m = MSG_NEW(struct raft_propose, RAFT_PROPOSE, release_propose);
     m->group = GROUP_DEFAULT;
     m->request_id = step_number(a, call);
-    m->deadline_us = call->deadline.at_us;
+    m->deadline_us = step_until_us(call);
     m->command = bytes_copy(bytes_view(&call->command));
     ACTOR_SEND(a->raft, m);
 }
@@ -407,7 +444,7 @@ static void send_read(struct client_actor *a, struct client_call *call, const st
         MSG_NEW(struct read_request, serializable ? APPLY_READ : RAFT_READ, release_read_request);
     m->group = GROUP_DEFAULT;
     m->request_id = step_number(a, call);
-    m->deadline_us = call->deadline.at_us;
+    m->deadline_us = step_until_us(call);
     m->members = query == NULL;
     m->query = query != NULL ? query_create(query) : NULL;
     ACTOR_SEND(serializable ? a->apply : a->raft, m);
@@ -466,11 +503,8 @@ static void step_done(struct client_actor *a, struct client_call *call)
         drop_command(call);
     }
     if (call->lasting) {
-        if (call->client_until_us != UINT64_MAX) {
-            deadlines_set(&a->deadlines, &call->deadline, call->client_until_us);
-        } else {
-            deadlines_clear(&a->deadlines, &call->deadline);
-        }
+        call->step_until_us = UINT64_MAX;
+        arm_deadline(a, call);
     }
 }
 
@@ -568,7 +602,7 @@ void call_expired(struct client_actor *a, struct client_call *call)
 {
     if (a->now_us >= call->client_until_us) {
         call_fail(a, call, rpc_error_deadline);
-    } else if (!call->lasting) {
+    } else if (!call->lasting || a->now_us >= call->message_until_us) {
         call_fail_with(a, call, ERR_TIMEOUT);
     } else {
         call_forget_step(a, call);

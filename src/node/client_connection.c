@@ -29,6 +29,96 @@ static void watch(struct client_connection *c)
     }
 }
 
+/* ---- time ----------------------------------------------------------------------------------------- */
+
+/* At most this far from now the connection has to be looked at. */
+static void look_at(struct client_connection *c, uint64_t at_us)
+{
+    if (at_us != UINT64_MAX && (c->deadline.place == DEADLINE_NONE || at_us < c->deadline.at_us)) {
+        deadlines_set(c->shared->deadlines, &c->deadline, at_us);
+    }
+}
+
+/* Has the client begun something that it must bring to an end soon? */
+static bool is_partial(const struct client_connection *c)
+{
+    switch (c->protocol) {
+    case PROTOCOL_HTTP2:
+        return http2_is_partial(c->http2);
+    case PROTOCOL_HTTP1:
+        return http1_is_partial(c->http1);
+    case PROTOCOL_UNKNOWN:
+        break;
+    }
+    return true;
+}
+
+static void update_partial(struct client_connection *c, uint64_t now_us)
+{
+    if (!is_partial(c)) {
+        c->partial_until_us = UINT64_MAX;
+    } else if (c->partial_until_us == UINT64_MAX) {
+        c->partial_until_us = now_us + CONNECTION_REQUEST_US;
+        look_at(c, c->partial_until_us);
+    }
+}
+
+/* Does something wait for the client to read? Messages of lasting streams do not count, as long as the
+ * socket takes octets: whoever sends them bounds himself. */
+static void update_stall(struct client_connection *c, uint64_t now_us)
+{
+    if (!c->blocked && (c->http2 == NULL || http2_unread_answers(c->http2) == 0)) {
+        c->stall_until_us = UINT64_MAX;
+    } else if (c->stall_until_us == UINT64_MAX) {
+        c->stall_until_us = now_us + CONNECTION_STALL_US;
+        c->stall_sent_bytes = c->sent_bytes;
+        look_at(c, c->stall_until_us);
+    }
+}
+
+static bool is_idle(const struct client_connection *c)
+{
+    return c->http2 != NULL ? http2_stream_count(c->http2) == 0
+                            : c->http1 != NULL && !http1_is_busy(c->http1);
+}
+
+static uint64_t idle_until_us(const struct client_connection *c)
+{
+    uint64_t timeout_us = c->shared->idle_timeout_us;
+    return timeout_us < UINT64_MAX - c->heard_us ? c->heard_us + timeout_us : UINT64_MAX;
+}
+
+void connection_expired(struct client_connection *c, uint64_t now_us)
+{
+    if (c->linger_until_us <= now_us || c->partial_until_us <= now_us) {
+        connection_close(c);
+        return;
+    }
+    if (c->stall_until_us <= now_us) {
+        if (c->sent_bytes - c->stall_sent_bytes < CONNECTION_STALL_BYTES) {
+            log_event(LOG_INFO, "client closed: it does not read its answers", "fd=%d", c->fd);
+            connection_close(c);
+            return;
+        }
+        c->stall_until_us = now_us + CONNECTION_STALL_US;
+        c->stall_sent_bytes = c->sent_bytes;
+    }
+    uint64_t idle_us = idle_until_us(c);
+    if (idle_us <= now_us) {
+        if (is_idle(c)) {
+            connection_drain(c);
+            return;
+        }
+        idle_us = now_us + c->shared->idle_timeout_us; /* something lasts: look again later */
+    }
+    look_at(c, c->linger_until_us);
+    look_at(c, c->partial_until_us);
+    look_at(c, c->stall_until_us);
+    look_at(c, idle_us);
+}
+
+/* ---- life ----------------------------------------------------------------------------------------- */
+
 struct client_connection *connection_open(struct connection_shared *shared, int fd, uint64_t now_us)
 {
     struct client_connection *c = mem_zalloc(sizeof *c);
@@ -44,7 +134,9 @@ struct client_connection *connection_open(struct connection_shared *shared, int 
     shared->count++;
     c->watched = EPOLLIN;
     actor_watch(shared->actor, fd, EPOLLIN, c);
-    deadlines_set(shared->deadlines, &c->deadline, now_us + CONNECTION_REQUEST_US);
+    c->heard_us = now_us;
+    c->stall_until_us = c->linger_until_us = c->partial_until_us = UINT64_MAX;
+    update_partial(c, now_us);
     return c;
 }
 
@@ -97,19 +189,14 @@ static void feed(struct client_connection *c, struct view in, uint64_t now_us)
         if (error != OK) {
             log_event(LOG_DEBUG, "client broke HTTP/2", "fd=%d", c->fd);
         }
+        update_partial(c, now_us);
         return;
     }
     http1_feed(c->http1, &in);
     if (in.size > 0 && !http1_is_over(c->http1)) {
         buffer_append(&c->in, in.data, in.size);
     }
-    if (http1_is_partial(c->http1)) {
-        if (c->deadline.place == DEADLINE_NONE) {
-            deadlines_set(c->shared->deadlines, &c->deadline, now_us + CONNECTION_REQUEST_US);
-        }
-    } else if (!c->blocked) {
-        deadlines_clear(c->shared->deadlines, &c->deadline);
-    }
+    update_partial(c, now_us);
     connection_touch(c);
 }
 
@@ -123,7 +210,7 @@ static bool sniff(struct client_connection *c, struct view in)
     } else if (size == SNIFF_BYTES) {
         c->protocol = PROTOCOL_HTTP2;
         c->http2 = http2_create(c->shared->http2, c);
-        deadlines_clear(c->shared->deadlines, &c->deadline);
+        look_at(c, idle_until_us(c));
     } else {
         return false;
     }
@@ -174,6 +261,7 @@ void connection_ready(struct client_connection *c, uint32_t events, uint64_t now
             return;
         }
         if (error == OK && done > 0) {
+            c->heard_us = now_us;
             take_input(c, view_of(c->shared->input, done), now_us);
         } else if (error != OK) {
             if (c->protocol == PROTOCOL_HTTP1 && !c->lingering && !c->web_lasts) {
@@ -190,31 +278,21 @@ void connection_ready(struct client_connection *c, uint32_t events, uint64_t now
     }
 }
 
-void connection_expired(struct client_connection *c)
-{
-    connection_close(c);
-}
-
 /* ---- output -------------------------------------------------------------------------------------- */
 
 /* Write from `from`; what the socket does not take goes to c->out. False: the connection broke. */
-static bool write_some(struct client_connection *c, struct buffer *from, uint64_t now_us)
+static bool write_some(struct client_connection *c, struct buffer *from)
 {
     size_t done = 0;
     if (socket_write(c->fd, from->data, from->size, &done) != OK) {
         return false;
     }
-    bool was_blocked = c->blocked;
+    c->sent_bytes += done;
     c->blocked = done < from->size;
     if (from == &c->out) {
         buffer_consume(&c->out, done);
     } else if (c->blocked) {
         buffer_append(&c->out, from->data + done, from->size - done);
-    }
-    if (c->blocked && (done > 0 || !was_blocked)) {
-        deadlines_set(c->shared->deadlines, &c->deadline, now_us + CONNECTION_STALL_US);
-    } else if (was_blocked && !c->blocked) {
-        deadlines_clear(c->shared->deadlines, &c->deadline);
     }
     return true;
 }
@@ -240,7 +318,7 @@ static void flush_one(struct client_connection *c, uint64_t now_us)
 {
     struct buffer *scratch = &c->shared->scratch;
     bool more = true;
-    if (c->out.size > 0 && !write_some(c, &c->out, now_us)) {
+    if (c->out.size > 0 && !write_some(c, &c->out)) {
         connection_close(c);
         return;
     }
@@ -252,7 +330,7 @@ static void flush_one(struct client_connection *c, uint64_t now_us)
         }
         scratch->size = 0;
         more = http2_take(c->http2, scratch, CONNECTION_OUTPUT_BYTES);
-        if (scratch->size > 0 && !write_some(c, scratch, now_us)) {
+        if (scratch->size > 0 && !write_some(c, scratch)) {
             connection_close(c);
             return;
         }
@@ -273,8 +351,10 @@ static void flush_one(struct client_connection *c, uint64_t now_us)
          * it; so say the end, and read on for a while without listening. */
         (void)shutdown(c->fd, SHUT_WR);
         c->lingering = true;
-        deadlines_set(c->shared->deadlines, &c->deadline, now_us + CONNECTION_LINGER_US);
+        c->linger_until_us = now_us + CONNECTION_LINGER_US;
+        look_at(c, c->linger_until_us);
     }
+    update_stall(c, now_us);
     watch(c);
 }
 

@@ -11,8 +11,12 @@
  *     read from it and at most CONNECTION_OUTPUT_BYTES (and a frame) are made ready.
  *  2. A closed connection (fd < 0) stays in memory until the end of the flush, so that nobody trips
  *     over a stale pointer in the same round.
- *  3. A connection waits with a deadline while it owes us something: the first octets, the rest of an
- *     HTTP/1 request, or reading what we sent. An idle one may stay for ever.
+ *  3. A connection is closed when it owes us something for too long: its first octets, the rest of a
+ *     header or of an HTTP/1 request (CONNECTION_REQUEST_US), or reading what we sent
+ *     (CONNECTION_STALL_US for CONNECTION_STALL_BYTES); or when nothing is under way and nothing came
+ *     for idle_timeout_us.
+ *  4. The deadline in the heap is never later than the earliest of these, and mostly earlier: it is
+ *     looked at when it passes, so that requests and answers move nothing in the heap.
  */
 #ifndef HOLDFAST_CLIENT_CONNECTION_H
 #define HOLDFAST_CLIENT_CONNECTION_H
@@ -39,9 +43,10 @@ enum deadline_kind {
     DEADLINE_OF_LEADERLESS, /* the actor's */
 };
 
-#define CONNECTION_LINGER_US  UINT64_C(2000000) /* for a client to see an answer it did not expect */
-#define CONNECTION_REQUEST_US UINT64_C(30000000) /* to send a request that was begun */
-#define CONNECTION_STALL_US   UINT64_C(60000000) /* without reading one octet of what we sent */
+#define CONNECTION_LINGER_US   UINT64_C(2000000) /* for a client to see an answer it did not expect */
+#define CONNECTION_REQUEST_US  UINT64_C(30000000) /* to send a request that was begun */
+#define CONNECTION_STALL_US    UINT64_C(60000000) /* in which a client must have read at least ... */
+#define CONNECTION_STALL_BYTES (16 * 1024)        /* ... so much, if it had so much to read */
 
 enum connection_protocol { PROTOCOL_UNKNOWN, PROTOCOL_HTTP2, PROTOCOL_HTTP1 };
 
@@ -58,8 +63,9 @@ struct connection_shared {
     struct http2_shared *http2;
     const struct http1_callbacks *http1_callbacks;
     struct deadlines *deadlines;
-    uint8_t *input;        /* CONNECTION_INPUT_BYTES */
-    struct buffer scratch; /* output that leaves at once, as nearly all does */
+    uint64_t idle_timeout_us; /* UINT64_MAX: for ever */
+    uint8_t *input;           /* CONNECTION_INPUT_BYTES */
+    struct buffer scratch;    /* output that leaves at once, as nearly all does */
     struct client_connection *all, *dirty, *dead;
     size_t count;
 };
@@ -83,7 +89,12 @@ struct client_connection {
     size_t drain_mark;
     struct buffer
         in; /* first octets, and what came behind an HTTP/1 request that is not answered */
-    struct buffer out; /* what the socket did not take */
+    struct buffer out;         /* what the socket did not take */
+    uint64_t heard_us;         /* when octets came last */
+    uint64_t partial_until_us; /* to send the rest of what was begun; UINT64_MAX: nothing was */
+    uint64_t stall_until_us;   /* to read some more; UINT64_MAX: nothing waits to be read */
+    uint64_t linger_until_us;  /* UINT64_MAX: not lingering */
+    uint64_t sent_bytes, stall_sent_bytes; /* to the socket in all; when stall_until_us was set */
     struct client_connection *next, *previous;
     struct client_connection *next_dirty;
 };
@@ -97,8 +108,8 @@ void connection_ready(struct client_connection *c, uint32_t events, uint64_t now
 void connection_touch(struct client_connection *c);
 /* The HTTP/1 request was answered: go on with what came behind it. */
 void connection_go_on(struct client_connection *c, uint64_t now_us);
-/* Its deadline has passed. */
-void connection_expired(struct client_connection *c);
+/* Its deadline has passed: look whether it owes us something for too long. */
+void connection_expired(struct client_connection *c, uint64_t now_us);
 /* Take no new requests; close once those under way are answered. */
 void connection_drain(struct client_connection *c);
 /* Close now. The engines' `closed` callbacks run. */

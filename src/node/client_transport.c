@@ -133,6 +133,20 @@ static void refuse_now(struct client_connection *c, struct http2_stream *s,
     connection_touch(c);
 }
 
+/* A header of which only the beginning was looked at. */
+static void refuse_header(struct client_connection *c, struct http2_stream *s)
+{
+    struct view content_type;
+    if (grpc_content_type(s->content_type, &content_type)) {
+        refuse_now(c, s, content_type, rpc_error_large_header);
+        return;
+    }
+    const struct http2_header headers[] = {
+        {.name = ":status", .value = view_of_text("431"), .lasting = true}};
+    http2_respond(s, headers, ARRAY_COUNT(headers), true);
+    connection_touch(c);
+}
+
 static void on_request(void *context, struct http2_stream *s)
 {
     struct client_connection *c = context;
@@ -140,6 +154,10 @@ static void on_request(void *context, struct http2_stream *s)
     struct view content_type;
     struct call_request request = {.transport = &grpc_transport, .timeout_us = UINT64_MAX};
 
+    if (s->too_large) {
+        refuse_header(c, s);
+        return;
+    }
     if (!grpc_content_type(s->content_type, &content_type)) {
         web_http2_request(c, s);
         return;
@@ -234,6 +252,9 @@ static void on_data(void *context, struct http2_stream *s, struct view data)
         } else {
             refuse_message(a, call, got);
         }
+    }
+    if (call->lasting && !call->answered) {
+        call_partial(a, call, !grpc_reader_is_empty(&call->reader));
     }
     if (call->lasting && !call->answered && s->queued_bytes > STREAM_QUEUED_BYTES_MAX) {
         call->unread += size;

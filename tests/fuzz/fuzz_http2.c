@@ -37,6 +37,7 @@ static void act(struct owner *o, struct http2_stream *s)
         break;
     case 2:
         if (s->responded) {
+            http2_want_drained(s, 30000);
             struct http2_chunk *chunk = http2_chunk_create(70000);
             memset(chunk->data, 'x', chunk->size);
             http2_write(s, &chunk);
@@ -73,6 +74,12 @@ static void on_ended(void *context, struct http2_stream *s)
     act(context, s);
 }
 
+static void on_drained(void *context, struct http2_stream *s)
+{
+    act(context, s);
+    http2_want_drained(s, 10); /* also when that is so already */
+}
+
 static void on_closed(void *context, struct http2_stream *s)
 {
     struct owner *o = context;
@@ -83,10 +90,14 @@ static void on_closed(void *context, struct http2_stream *s)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const struct http2_callbacks callbacks = {
-        .request = on_request, .data = on_data, .ended = on_ended, .closed = on_closed};
+    static const struct http2_callbacks callbacks = {.request = on_request,
+                                                     .data = on_data,
+                                                     .ended = on_ended,
+                                                     .drained = on_drained,
+                                                     .closed = on_closed};
+    static const struct http2_limits limits = {.streams_max = 100, .header_bytes_max = 4096};
     struct owner owner = {.turn = size > 0 ? data[0] : 0};
-    struct http2_shared *shared = http2_shared_create(&callbacks);
+    struct http2_shared *shared = http2_shared_create(&callbacks, &limits);
     struct http2 *h = http2_create(shared, &owner);
     struct buffer out = {0};
     enum err error = http2_feed(h, view_of_text(HTTP2_PREFACE), 1);

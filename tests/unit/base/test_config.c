@@ -100,6 +100,9 @@ static void least_file_gets_the_defaults(void)
     CU_ASSERT_EQUAL(c.client_requests_in_flight_max, 65536);
     CU_ASSERT_EQUAL(c.client_streams_max, 65536);
     CU_ASSERT_EQUAL(c.client_txn_ops_max, 128);
+    CU_ASSERT_EQUAL(c.client_streams_per_connection_max, 16384);
+    CU_ASSERT_EQUAL(c.client_header_bytes_max, 32768);
+    CU_ASSERT_EQUAL(c.client_idle_timeout_s, 7200);
     CU_ASSERT_EQUAL(c.client_bytes_in_flight_max, 256 << 20);
     CU_ASSERT_EQUAL(c.request_bytes_max, 1572864);
     CU_ASSERT_EQUAL(c.request_timeout_ms, 5000 + 2 * 1000);
@@ -139,7 +142,9 @@ static void every_number_is_read_into_its_own_field(void)
             "kv = { flush_changes_max = 6; flush_interval_ms = 17; flush_bytes_max = 1000008;\n"
             "  overlay_bytes_max = 20000009; cache_bytes_max = 10; };\n"
             "client = { threads = 11; connections_max = 12; requests_in_flight_max = 13;\n"
-            "  streams_max = 18; txn_ops_max = 19; bytes_in_flight_max = 20000014; "
+            "  streams_max = 18; txn_ops_max = 19; streams_per_connection_max = 20;\n"
+            "  header_bytes_max = 2100; idle_timeout_s = 22;\n"
+            "  bytes_in_flight_max = 20000014; "
             "request_bytes_max = 1515; "
             "request_timeout_ms = 16;\n"
             "}; log = { level = \"debug\"; };\n",
@@ -162,6 +167,9 @@ static void every_number_is_read_into_its_own_field(void)
     CU_ASSERT_EQUAL(c.client_requests_in_flight_max, 13);
     CU_ASSERT_EQUAL(c.client_streams_max, 18);
     CU_ASSERT_EQUAL(c.client_txn_ops_max, 19);
+    CU_ASSERT_EQUAL(c.client_streams_per_connection_max, 20);
+    CU_ASSERT_EQUAL(c.client_header_bytes_max, 2100);
+    CU_ASSERT_EQUAL(c.client_idle_timeout_s, 22);
     CU_ASSERT_EQUAL(c.client_bytes_in_flight_max, 20000014);
     CU_ASSERT_EQUAL(c.request_bytes_max, 1515);
     CU_ASSERT_EQUAL(c.request_timeout_ms, 16);

@@ -35,6 +35,7 @@ struct fixture_options {
     uint64_t requests, bytes;    /* 0: plenty */
     uint64_t streams;            /* likewise */
     uint32_t request_timeout_ms; /* 0: ten minutes */
+    uint32_t idle_timeout_s;     /* 0: never */
     bool no_leader;
 };
 
@@ -52,6 +53,10 @@ static inline void fixture_start(struct fixture *f, struct fixture_options optio
     struct client_actor_settings *s = mem_zalloc(sizeof *s);
     s->client_index = 3;
     s->config.request_bytes_max = REQUEST_BYTES_MAX;
+    s->config.client_txn_ops_max = 128;
+    s->config.client_streams_per_connection_max = 1000;
+    s->config.client_header_bytes_max = 32768;
+    s->config.client_idle_timeout_s = options.idle_timeout_s;
     s->config.request_timeout_ms =
         options.request_timeout_ms != 0 ? options.request_timeout_ms : 600000;
     s->state.cluster_id = 10;
