@@ -3,7 +3,8 @@
  * test_raft_actor.c: shows what the actor around the core does by itself: requests that wait for a
  * leader are let go once their clients have been told, what waits is bounded, a refusal of an earlier
  * term's forward does not close the way to a leader elected again, and a tick counts however busy the
- * actor was while it travelled. The core has tests of its own. (src/node/raft_actor.c; traps 51, 52)
+ * actor was while it travelled; a leader stamps what it appends, and what only a leader may propose goes
+ * nowhere else. The core has tests of its own. (src/node/raft_actor.c; traps 51, 52, 53)
  */
 #include "hand_runner.h"
 #include "node/bootstrap.h"
@@ -36,15 +37,17 @@ static void count_read(struct msg *m)
     release_read_request(m);
 }
 
-/* Node n1 of three; with `cluster` the three have a configuration and the log has its entry. */
-static void set_up(struct fixture *f, bool cluster)
+/* Node n1 of three; with voters the first so many of them are a cluster, and the log has its entry. */
+static void set_up_voters(struct fixture *f, size_t voters)
 {
+    bool cluster = voters > 0;
     memset(f, 0, sizeof(*f));
     f->armed_at_us = UINT64_MAX;
     released = 0;
     struct config *c = &f->config;
     f->bytes_max = 64 << 10;
     c->raft.uncommitted_bytes_max = f->bytes_max;
+    c->raft.heartbeat_ms = 100;
     c->member_count = 3;
     for (size_t i = 0; i < 3; i++) {
         (void)snprintf(c->members[i].name, sizeof(c->members[i].name), "n%zu", i + 1);
@@ -85,8 +88,8 @@ static void set_up(struct fixture *f, bool cluster)
     if (cluster) {
         struct configuration *configuration = &settings.configuration;
         configuration->cluster_id = 9;
-        configuration->count = 3;
-        for (size_t i = 0; i < 3; i++) {
+        configuration->count = voters;
+        for (size_t i = 0; i < voters; i++) {
             struct member *m = &configuration->members[i];
             m->id = OWN_ID + i;
             m->voter_incoming = m->voter_outgoing = true;
@@ -102,6 +105,11 @@ static void set_up(struct fixture *f, bool cluster)
     }
     f->raft = raft_actor_create(&settings);
     hand_started(f->raft, SECOND_US);
+}
+
+static void set_up(struct fixture *f, bool cluster)
+{
+    set_up_voters(f, cluster ? 3 : 0);
 }
 
 static void tear_down(struct fixture *f)
@@ -368,6 +376,215 @@ static void a_tick_counts_in_a_busy_actor(void)
     tear_down(&f);
 }
 
+/* ---- as leader: stamps, what is due, the clock ------------------------------------------------------- */
+
+/* Play the log: what was persisted is durable. Returns the entries of one kind of command, the last of them's
+ * stamp; -1: there was none. */
+static int64_t persist_all(struct fixture *f, enum command_op op, size_t *count)
+{
+    struct msg *m = NULL;
+    int64_t stamp = -1;
+    *count = 0;
+    while ((m = hand_find(f->actors.log, LOG_PERSIST)) != NULL) {
+        struct log_persist *persist = (struct log_persist *)m;
+        struct raft_durable *durable = MSG_NEW(struct raft_durable, RAFT_DURABLE, NULL);
+        durable->sequence = persist->persist.sequence;
+        ACTOR_SEND(f->raft, durable);
+        for (size_t i = 0; persist->persist.entries != NULL && i < persist->persist.entries->count;
+             i++) {
+            struct command c;
+            const struct entry *e = &persist->persist.entries->items[i];
+            if (e->type == ENTRY_COMMAND && command_decode(e->data, &c) == OK && c.op == op) {
+                (*count)++;
+                stamp = (int64_t)c.cluster_time_us;
+            }
+        }
+        msg_free_base(&m);
+    }
+    return stamp;
+}
+
+static void propose_command(struct fixture *f, const struct command *c, uint64_t number,
+                            bool only_if_leader)
+{
+    struct raft_propose *m = MSG_NEW(struct raft_propose, RAFT_PROPOSE, count_propose);
+    m->request_id = number == 0 ? 0 : REQUEST_ID(0, number);
+    m->deadline_us = UINT64_MAX;
+    m->only_if_leader = only_if_leader;
+    m->command.size = command_size(c);
+    m->command.data = mem_zalloc(m->command.size);
+    command_encode(c, m->command.data);
+    ACTOR_SEND(f->raft, m);
+}
+
+static struct apply_clock clock_told(struct fixture *f, size_t *count)
+{
+    struct apply_clock last = {0};
+    struct msg *m = NULL;
+    *count = 0;
+    while ((m = hand_find(f->actors.apply, APPLY_CLOCK)) != NULL) {
+        last = *(struct apply_clock *)m;
+        (*count)++;
+        msg_free_base(&m);
+    }
+    return last;
+}
+
+static void applied(struct fixture *f, uint64_t index, uint64_t lease_count)
+{
+    struct raft_index *m = MSG_NEW(struct raft_index, RAFT_APPLIED, NULL);
+    m->index = index;
+    m->lease_count = lease_count;
+    ACTOR_SEND(f->raft, m);
+}
+
+static const struct command grant_command = {.op = COMMAND_LEASE_GRANT, .lease_id = 7, .ttl_s = 10};
+static const struct command expire_command = {
+    .op = COMMAND_LEASE_EXPIRE, .lease_id = 7, .deadline_us = 1};
+
+/* Alone in the cluster, it has elected itself by `at_us`. Returns when. */
+static uint64_t lead(struct fixture *f)
+{
+    size_t count = 0;
+    uint64_t at_us = SECOND_US;
+    set_up_voters(f, 1);
+    for (size_t i = 0; i < 100; i++, at_us += 100000) {
+        play_timer(f, at_us);
+        hand_round(f->raft, at_us);
+        (void)persist_all(f, COMMAND_CLOCK, &count);
+        hand_round(f->raft, at_us);
+        if (clock_told(f, &count).leads) {
+            return at_us;
+        }
+    }
+    CU_FAIL_FATAL("no leader");
+    return 0;
+}
+
+/* Proposals of clients are stamped as they are appended, with a clock that moves on. */
+static void a_leader_stamps_what_it_appends(void)
+{
+    struct fixture f;
+    size_t count = 0;
+    uint64_t at_us = lead(&f);
+    propose_command(&f, &grant_command, 1, false);
+    hand_round(f.raft, at_us);
+    int64_t first = persist_all(&f, COMMAND_LEASE_GRANT, &count);
+    CU_ASSERT_EQUAL(count, 1);
+    CU_ASSERT_TRUE(first >= 0);
+    propose_command(&f, &grant_command, 2, false);
+    hand_round(f.raft, at_us + 1234);
+    CU_ASSERT_EQUAL(persist_all(&f, COMMAND_LEASE_GRANT, &count), first + 1234);
+    tear_down(&f);
+}
+
+/* Of a forward too: the stamp that its sender put in counts for nothing. */
+static void a_leader_stamps_what_is_forwarded_to_it(void)
+{
+    struct fixture f;
+    size_t count = 0;
+    uint8_t octets[64];
+    struct command grant = grant_command;
+    uint64_t at_us = lead(&f);
+    grant.cluster_time_us = UINT64_MAX;
+    CU_ASSERT_TRUE_FATAL(command_size(&grant) <= sizeof(octets));
+    command_encode(&grant, octets);
+    struct entry e = {.index = 1,
+                      .type = ENTRY_COMMAND,
+                      .origin = 20,
+                      .request_id = REQUEST_ID(0, 1),
+                      .data = view_of(octets, command_size(&grant))};
+    struct entries *block = entries_create(1, e.data.size);
+    entries_add(block, &e);
+    propose_command(&f, &grant_command, 1, false);
+    hand_round(f.raft, at_us);
+    int64_t own = persist_all(&f, COMMAND_LEASE_GRANT, &count);
+    receive(&f, (struct raft_message){
+                    .type = RAFT_FORWARD, .from = PEER_ID, .term = 2, .entries = block});
+    hand_round(f.raft, at_us + 5);
+    CU_ASSERT_EQUAL(persist_all(&f, COMMAND_LEASE_GRANT, &count), own + 5);
+    CU_ASSERT_EQUAL(count, 1);
+    tear_down(&f);
+}
+
+/* Trap 53: what only a leader may propose is neither held for one nor forwarded to one. */
+static void what_is_due_is_proposed_by_a_leader_or_not_at_all(void)
+{
+    struct fixture f;
+    size_t count = 0;
+    set_up(&f, true);
+    propose_command(&f, &expire_command, 0, true);
+    hand_round(f.raft, SECOND_US + 1);
+    CU_ASSERT_EQUAL(released, 1);
+    peer_up(&f, 0);
+    receive(&f, (struct raft_message){.type = RAFT_APPEND_ENTRIES,
+                                      .from = PEER_ID,
+                                      .term = 3,
+                                      .prev_log_index = 1,
+                                      .prev_log_term = 1});
+    propose_command(&f, &expire_command, 0, true);
+    hand_round(f.raft, SECOND_US + 2);
+    CU_ASSERT_EQUAL(released, 2);
+    CU_ASSERT_PTR_NULL(sent_to_peer(&f, RAFT_FORWARD));
+    (void)persist_all(&f, COMMAND_LEASE_EXPIRE, &count);
+    CU_ASSERT_EQUAL(count, 0);
+    (void)clock_told(&f, &count);
+    CU_ASSERT_EQUAL(count, 0); /* it never led */
+    tear_down(&f);
+
+    uint64_t at_us = lead(&f);
+    propose_command(&f, &expire_command, 0, true);
+    propose_command(&f, &grant_command, 1, false);
+    hand_round(f.raft, at_us);
+    CU_ASSERT_TRUE(persist_all(&f, COMMAND_LEASE_EXPIRE, &count) >= 0);
+    CU_ASSERT_EQUAL(count, 1);
+    tear_down(&f);
+}
+
+/* Apply hears the time once a second, and once a heartbeat as soon as there are leases. */
+static void apply_hears_the_time(void)
+{
+    struct fixture f;
+    size_t count = 0;
+    uint64_t at_us = lead(&f);
+    uint64_t end_us = at_us + 5 * SECOND_US;
+    for (; at_us < end_us; at_us += 50000) {
+        play_timer(&f, at_us);
+        hand_round(f.raft, at_us);
+    }
+    struct apply_clock before = clock_told(&f, &count);
+    CU_ASSERT_TRUE(count >= 4);
+    CU_ASSERT_TRUE(count <= 6);
+    CU_ASSERT_TRUE(before.leads);
+    CU_ASSERT_EQUAL(before.term, 2);
+    applied(&f, 2, 1);
+    end_us = at_us + 5 * SECOND_US;
+    for (; at_us < end_us; at_us += 50000) {
+        play_timer(&f, at_us);
+        hand_round(f.raft, at_us);
+    }
+    struct apply_clock after = clock_told(&f, &count);
+    CU_ASSERT_TRUE(count >= 40);
+    CU_ASSERT_TRUE(count <= 51);
+    CU_ASSERT_TRUE(after.cluster_time_us - before.cluster_time_us >= 4 * SECOND_US);
+    CU_ASSERT_TRUE(after.cluster_time_us - before.cluster_time_us <= 6 * SECOND_US);
+    /* Another leads: that is said once. */
+    peer_up(&f, 0);
+    receive(&f, (struct raft_message){.type = RAFT_APPEND_ENTRIES,
+                                      .from = PEER_ID,
+                                      .term = 9,
+                                      .prev_log_index = 1,
+                                      .prev_log_term = 1});
+    hand_round(f.raft, at_us);
+    hand_round(f.raft, at_us + SECOND_US);
+    after = clock_told(&f, &count);
+    CU_ASSERT_EQUAL(count, 1);
+    CU_ASSERT_FALSE(after.leads);
+    tear_down(&f);
+}
+
 SUITE("node: raft actor", TEST(waiting_requests_end), TEST(waiting_requests_are_bounded),
       TEST(refusal_of_an_earlier_term), TEST(refusal_names_the_term_of_the_forward),
-      TEST(a_tick_counts_in_a_busy_actor))
+      TEST(a_tick_counts_in_a_busy_actor), TEST(a_leader_stamps_what_it_appends),
+      TEST(a_leader_stamps_what_is_forwarded_to_it),
+      TEST(what_is_due_is_proposed_by_a_leader_or_not_at_all), TEST(apply_hears_the_time))
