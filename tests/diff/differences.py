@@ -87,6 +87,15 @@ def _json_text(op, left, right):
         _json(right, "error")
 
 
+def _json_behind(op, left, right):
+    return op.via == "json" and op.detail.get("body", "").endswith("} trailing") and left.code == 200 and \
+        right.code == 400 and _json(right, "code") == INVALID_ARGUMENT
+
+
+def _json_padding(op, left, right):
+    return op.via == "json" and op.detail.get("body", "").endswith(('"YQ"}', '"_w=="}')) and left.code == 400 and right.code == 200
+
+
 TABLE = [
     Allowed("versions", "The version in `Status` and `/version`, and the fields of `Status` that 3.6 added.",
             "holdfast speaks etcd 3.6; the etcd compared with is Debian's 3.4.23. Clients steer by the version."),
@@ -112,6 +121,10 @@ TABLE = [
             "As etcd since 3.5; the gateway in 3.4 says 412.", _json_precondition),
     Allowed("json-text", "JSON: the text that explains a malformed body.",
             "It is the text of another JSON library; status 400 and code 3 are the same.", _json_text),
+    Allowed("json-behind", "JSON: octets behind the object of a unary request are INVALID_ARGUMENT.",
+            "etcd does not read them. Who sends them is mistaken about what was sent, and should know.", _json_behind),
+    Allowed("json-padding", "JSON: base64 without padding, and in the form for URLs, is taken.",
+            "As etcd 3.6's gateway does; 3.4's refuses it.", _json_padding),
     Allowed("busy", "`etcdserver: too many requests` is RESOURCE_EXHAUSTED (8).",
             "As etcd defines it; its mapping lets UNKNOWN (2) out. Not reached by this test."),
 ]

@@ -475,8 +475,10 @@ class Generator:
     def bad_json(self):
         kind = self.draw.choice(("Range", "Put", "Txn") if "txn" in self.families else ("Range", "Put"))
         body = self.draw.choice(("", "{", "[]", "nonsense", '{"key":"not base64!"}', '{"key":5}', '{"key":null}',
-                                 '{"key":"YQ==","limit":"x"}', '{"key":"YQ=="} trailing', '{"key":"YQ"}',
+                                 '{"key":"YQ==","limit":"x"}', '{"key":"YQ=="} trailing', '{"key":"YQ"}', '{"key":"_w=="}',
                                  '{"KEY":"YQ=="}', '{"key":"YQ==","sort_order":"UP"}', "null"))
+        if body.endswith(("trailing", '"YQ"}', '"_w=="}')):
+            kind = "Range"  # the sides differ in whether they take it: nothing may be written
         return Op(kind, self.node(), via="json", detail={"body": body})
 
     # ---- large requests
