@@ -14,6 +14,7 @@
  */
 #include "kv/history.h"
 #include "kv/lease.h"
+#include "kv/txn.h"
 #include "kv/write.h"
 
 struct kv *kv_create(struct kv_reader **reader, const struct kv_meta *meta,
@@ -160,6 +161,7 @@ static enum err command_apply(struct kv *kv, struct view data, struct result *re
     case COMMAND_CLOCK:
         return lease_apply(kv, &c, result, refusal);
     case COMMAND_TXN:
+        return txn_apply(kv, c.body, result, refusal);
     case COMMAND_COMPACT:
         break;
     }

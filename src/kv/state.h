@@ -5,7 +5,10 @@
  *   mvcc.c     create, destroy, apply an entry
  *   write.c    the changes of one entry: puts and range deletes
  *   lease.c    leases in cluster time
- *   range.c    sliced reads
+ *   txn.c      transactions
+ *   read.c     sliced reads
+ *   range.c    one range
+ *   scan.c     the live keys of a range at a revision
  *   seal.c     batches: sealing, flushed, sizes
  *   hash.c     checksum of the logical state
  *   events.c   changes recorded for watchers
