@@ -47,6 +47,7 @@ struct web_carrier {
 /* True if the path is one of the door's. */
 bool health_door(struct client_actor *a, const struct web_request *request);
 bool json_door(struct client_actor *a, const struct web_request *request);
+bool rest_door(struct client_actor *a, const struct web_request *request);
 
 /* ---- for doors ------------------------------------------------------------------------------------------- */
 
