@@ -40,12 +40,13 @@ struct config {
     uint32_t client_requests_in_flight_max; /* over all client threads, as all of these */
     uint32_t client_streams_max;
     uint64_t client_bytes_in_flight_max;
-    uint32_t request_bytes_max;  /* etcd's max-request-bytes: the encoded log entry */
+    uint32_t request_bytes_max; /* etcd's max-request-bytes: the encoded log entry */
     uint32_t client_streams_per_connection_max;
     uint32_t client_header_bytes_max;
     uint32_t client_idle_timeout_s; /* 0: never */
-    uint32_t client_txn_ops_max; /* etcd's max-txn-ops */
-    uint32_t request_timeout_ms; /* 0: 5 s + 2 * election_timeout_ms, as etcd */
+    uint32_t client_txn_ops_max;    /* etcd's max-txn-ops */
+    uint32_t watchers_max;          /* over all streams of the node */
+    uint32_t request_timeout_ms;    /* 0: 5 s + 2 * election_timeout_ms, as etcd */
 
     struct {
         uint32_t election_timeout_ms;
@@ -64,6 +65,14 @@ struct config {
         uint64_t overlay_bytes_max;
         uint64_t cache_bytes_max;
     } kv;
+
+    struct {
+        uint32_t progress_interval_ms;
+        uint64_t ring_bytes_max;
+        uint64_t stream_bytes_max;
+        uint64_t bytes_max; /* over all streams */
+        uint64_t response_bytes_max;
+    } watch;
 };
 
 /*

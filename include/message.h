@@ -18,6 +18,7 @@
 #include "membership.h"
 #include "raft.h"
 #include "store.h"
+#include "watch.h"
 
 #define GROUP_DEFAULT 0
 
@@ -244,6 +245,7 @@ enum apply_kind {
     APPLY_FLUSHED,
     APPLY_COPY,
     APPLY_CLOCK,
+    APPLY_WATCH,
 };
 
 /*
@@ -279,6 +281,81 @@ struct apply_flushed {
     struct msg base;
     uint32_t group;
     uint64_t batch_number;
+};
+
+/*
+ * watch -> apply: send changes (WATCH_CHANGES) from now on; the first comes at once. Or: of what was sent
+ * this much is worked off.
+ */
+struct apply_watch {
+    struct msg base;
+    uint32_t group;
+    uint64_t epoch; /* 0: nobody watches, send nothing. A new one begins anew */
+    uint64_t taken_bytes;
+};
+
+/* ---- to watch ----------------------------------------------------------------------------------- */
+
+enum watch_kind {
+    WATCH_CHANGES = 900,
+    WATCH_CREATE,
+    WATCH_CANCEL,
+    WATCH_PROGRESS,
+    WATCH_STREAM_CLOSED,
+    WATCH_ACK,
+};
+
+/* What apply may have sent to watch and not got back; beyond it apply stops recording and begins anew
+ * later, and watchers are served from kv.db meanwhile. */
+#define WATCH_CHANGES_BYTES_MAX ((uint64_t)32 << 20)
+
+/*
+ * apply -> watch: every change of the revisions from_revision+1 .. revision, in order. A from_revision
+ * that is not the `revision` of the message before: what lies between was not recorded, and stands in
+ * kv.db once committed_revision has reached from_revision. Sent before the replies to the writes it
+ * holds, so that a client that was answered finds its write in the past of a new watch.
+ */
+struct watch_changes {
+    struct msg base;
+    uint32_t group;
+    uint64_t epoch;
+    int64_t from_revision, revision;
+    int64_t compact_revision;
+    int64_t committed_revision; /* kv.db holds everything up to here */
+    struct event_block events;  /* owned */
+    uint64_t bytes;             /* to be given back by APPLY_WATCH */
+};
+
+/* client -> watch. A stream's number is a REQUEST_ID: it says which client actor to answer, by
+ * CLIENT_WATCH, and never comes twice. The first request makes the stream known. */
+struct watch_create {
+    struct msg base;
+    uint32_t group;
+    uint64_t stream;
+    int64_t watch_id; /* 0: the watch actor chooses */
+    struct bytes key, range_end;
+    int64_t start_revision; /* 0: from now on */
+    bool no_put, no_delete, prev_kv, progress_notify, fragment;
+};
+
+/* client -> watch: WATCH_CANCEL (watch_id), WATCH_PROGRESS and WATCH_STREAM_CLOSED, after which nothing
+ * may come for the stream. */
+struct watch_request {
+    struct msg base;
+    uint32_t group;
+    uint64_t stream;
+    int64_t watch_id;
+};
+
+/* client -> watch: responses of these streams have gone to their sockets; `cost` is their sum. */
+struct watch_acked {
+    uint64_t stream, cost;
+};
+struct watch_ack {
+    struct msg base;
+    uint32_t group;
+    size_t count;
+    struct watch_acked items[];
 };
 
 /* ---- to flush ----------------------------------------------------------------------------------- */
@@ -325,6 +402,7 @@ enum client_kind {
     CLIENT_BARRIER,
     CLIENT_STATE,
     CLIENT_COPY,
+    CLIENT_WATCH,
 };
 
 /* listener -> client: an accepted connection, moved. */
@@ -374,6 +452,14 @@ struct client_copy {
     bool last;
 };
 
+/* watch -> client: all that one client actor is told in a round. Responses to streams that are closed
+ * meanwhile are dropped. */
+struct client_watch {
+    struct msg base;
+    uint32_t group;
+    struct watch_batch *batch;
+};
+
 /* ---- to supervisor ------------------------------------------------------------------------------ */
 
 enum supervisor_kind { SUPERVISOR_STATE = 800, SUPERVISOR_TICK, SUPERVISOR_PROBED };
@@ -411,6 +497,9 @@ void release_peer_send(struct msg *m);
 void release_peer_socket(struct msg *m);
 void release_apply_entries(struct msg *m);
 void release_flush_batch(struct msg *m);
+void release_watch_changes(struct msg *m);
+void release_watch_create(struct msg *m);
+void release_client_watch(struct msg *m);
 void release_client_socket(struct msg *m);
 void release_client_reply(struct msg *m);
 void release_client_copy(struct msg *m);

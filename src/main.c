@@ -31,7 +31,7 @@
 #define PROBLEM_TEXT_MAX 1024
 #define DATA_DIR_MODE    0750
 #define DATABASES_DESCRIPTORS                                                                      \
-    32 /* six connections at most, their -wal and -shm, the mark, the lock */
+    36 /* seven connections at most, their -wal and -shm, the mark, the lock */
 
 const char *argp_program_version = "holdfastd " HOLDFAST_VERSION;
 const char *argp_program_bug_address = NULL;
@@ -152,6 +152,7 @@ static void say_limits(const struct config *config)
         .peer_frame_bytes = PEER_FRAME_BYTES_MAX,
         .connection_output_bytes = CONNECTION_OUTPUT_BYTES,
         .databases_descriptors = DATABASES_DESCRIPTORS,
+        .watch_changes_bytes = WATCH_CHANGES_BYTES_MAX,
     };
     struct limits limits;
     limits_compute(config, &fixed, &limits);
@@ -255,6 +256,7 @@ static void start(struct daemon *d)
     actor_start(a->timer);
     actor_start(a->flush);
     actor_start(a->copy);
+    actor_start(a->watch);
     actor_start(a->apply);
     actor_start(a->log);
     for (size_t i = 0; i < a->peer_count; i++) {
@@ -295,6 +297,7 @@ static void stop(struct daemon *d)
     stop_and_join(a->log);
     stop_and_join(a->apply);
     stop_and_join(a->copy);
+    stop_and_join(a->watch);
     stop_and_join(a->flush);
     stop_and_join(a->supervisor);
     stop_and_join(a->timer);
@@ -313,6 +316,7 @@ static void destroy(struct daemon *d)
     }
     actor_destroy(a->log);
     actor_destroy(a->apply);
+    actor_destroy(a->watch);
     actor_destroy(a->flush);
     actor_destroy(a->copy);
     actor_destroy(a->supervisor);

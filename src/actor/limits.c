@@ -15,7 +15,8 @@
 #define DESCRIPTORS_OF_ACTOR   3  /* epoll, eventfd, timerfd */
 #define DESCRIPTORS_OF_PEER    8  /* dialled, accepted, one half open, and its resolver's */
 #define DESCRIPTORS_OF_PROCESS 64 /* listeners, greetings, stderr, lock, watchdog, room to spare */
-#define ACTORS_BESIDE          9  /* timer, raft, log, apply, flush, copy, listener, logger, supervisor */
+#define ACTORS_BESIDE                                                                              \
+    10 /* timer, raft, log, apply, watch, flush, copy, listener, logger, supervisor */
 
 static void add(struct limits *l, const char *holder, const char *what, const char *through,
                 uint64_t messages, uint64_t bytes)
@@ -78,6 +79,15 @@ void limits_compute(const struct config *c, const struct limits_fixed *fixed, st
     /* A batch is sealed by the entry that fills it, so it may be one request larger. */
     add(out, "flush", "batches, open and being written", "kv.flush_bytes_max each", BATCHES_OF_KV,
         BATCHES_OF_KV * (c->kv.flush_bytes_max + c->request_bytes_max));
+
+    /* The ring keeps at least what kv.db lacks, which is counted for apply; here is what it keeps beyond. */
+    add(out, "watch", "newest changes", "watch.ring_bytes_max, and what kv.db lacks", 0,
+        c->watch.ring_bytes_max + c->kv.overlay_bytes_max);
+    add(out, "watch", "changes on their way from apply", "then apply stops recording", 0,
+        fixed->watch_changes_bytes + c->raft.apply_bytes_max);
+    add(out, "watch", "responses on their way to sockets",
+        "watch.bytes_max; a stream without credit lags and is served from history", 0,
+        c->watch.bytes_max + c->watch.response_bytes_max);
 
     add(out, "logger", "lines to be written", "credits; further lines are dropped and counted",
         fixed->logger_lines, fixed->logger_lines * fixed->logger_line_bytes);

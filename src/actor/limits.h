@@ -18,7 +18,7 @@
 #include "base.h"
 #include "config.h"
 
-#define LIMITS_LINES_MAX 16
+#define LIMITS_LINES_MAX 24
 
 /* Constants of other rooms, filled in by main. */
 struct limits_fixed {
@@ -27,6 +27,7 @@ struct limits_fixed {
     uint64_t peer_unsent_bytes; /* encoded and not yet taken by the socket, per peer */
     uint64_t peer_frame_bytes;  /* the largest frame, read in full before it is decoded */
     uint64_t connection_output_bytes; /* made ready for a client that does not read */
+    uint64_t watch_changes_bytes;     /* changes on their way from apply to watch */
     uint64_t databases_descriptors;   /* files of all SQLite connections */
 };
 

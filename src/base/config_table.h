@@ -100,6 +100,8 @@
       10000000, 7200, "silence after which a connection without requests is closed; 0: never")     \
     X("client", "txn_ops_max", CONFIG_U32, struct config, client_txn_ops_max, "operations", 1,     \
       10000, 128, "compares, operations if they hold, or else, of one transaction")                \
+    X("client", "watchers_max", CONFIG_U32, struct config, watchers_max, "watchers", 1, 10000000,  \
+      100000, "watchers of all streams; beyond it new ones are refused")                           \
     X("client", "request_timeout_ms", CONFIG_U32, struct config, request_timeout_ms, "ms", 0,      \
       600000, 0,                                                                                   \
       "time after which a request is answered as timed out; 0: 5000 and two "                      \
@@ -109,6 +111,21 @@
       "names beside those of the members under which browsers reach this node")                    \
     X("web", "origins", CONFIG_WORDS, struct config, web_origins, "", 0, CONFIG_WORDS_MAX, 0,      \
       "web pages (their scheme and host) that may talk to this node")                              \
+                                                                                                   \
+    X("watch", "progress_interval_ms", CONFIG_U32, struct config, watch.progress_interval_ms,      \
+      "ms", 100, 86400000, 600000,                                                                 \
+      "interval at which quiet watchers that ask for it are told how far they are")                \
+    X("watch", "ring_bytes_max", CONFIG_U64, struct config, watch.ring_bytes_max, "bytes",         \
+      64 * KIB, 16 * GIB, 16 * MIB,                                                                \
+      "newest changes kept in memory for watchers; older ones are read from kv.db")                \
+    X("watch", "stream_bytes_max", CONFIG_U64, struct config, watch.stream_bytes_max, "bytes",     \
+      64 * KIB, 1 * GIB, 1 * MIB,                                                                  \
+      "events on their way to one stream; beyond it the stream lags and is served from history")   \
+    X("watch", "bytes_max", CONFIG_U64, struct config, watch.bytes_max, "bytes", 1 * MIB,          \
+      64 * GIB, 128 * MIB, "events on their way to all streams")                                   \
+    X("watch", "response_bytes_max", CONFIG_U64, struct config, watch.response_bytes_max, "bytes", \
+      1 * MIB, 1 * GIB, 64 * MIB,                                                                  \
+      "events of one revision for one watcher; a watcher of more is cancelled")                    \
                                                                                                    \
     X("log", "level", CONFIG_LEVEL, struct config, log_level, "", LOG_ERROR, LOG_DEBUG, LOG_INFO,  \
       "least important lines that are logged: error, warning, notice, info or debug")

@@ -5,8 +5,8 @@
  * for the flush actor.
  *
  * In: APPLY_ENTRIES and APPLY_READ/APPLY_STATUS from raft (serializable reads from clients),
- * APPLY_FLUSHED from flush. Out: CLIENT_REPLY, CLIENT_STATUS, CLIENT_BARRIER, RAFT_APPLIED,
- * FLUSH_BATCH.
+ * APPLY_FLUSHED from flush, APPLY_WATCH from watch. Out: CLIENT_REPLY, CLIENT_STATUS, CLIENT_BARRIER,
+ * RAFT_APPLIED, FLUSH_BATCH, WATCH_CHANGES.
  *
  * Invariants
  *  1. Entries are applied in index order, each once. Nothing is skipped: an error from the disk ends
@@ -17,6 +17,9 @@
  *     stops handing out more at apply_bytes_max, so memory is bounded (trap 26).
  *  4. A large read works a slice per round, between applies, at its pinned revision. What it gathers is
  *     charged to the clients' credit for octets until its answer is sent; without credit it is refused.
+ *  5. While somebody watches, the changes of a block go to the watch actor before the replies to its
+ *     writes go to clients. Apply never waits for the watch actor: when too much is on its way there,
+ *     recording stops and begins anew later; what lies between is read from kv.db.
  */
 #include "apply_actor.h"
 
@@ -28,6 +31,7 @@
 
 #define APPLY_READ_ROWS_MAX    500 /* rows of one read handled in one go */
 #define APPLY_READS_ACTIVE_MAX 64  /* sliced reads worked on side by side; the rest queue */
+#define APPLY_REPLIES_HELD_MAX 256 /* answers that wait for the changes of their block */
 #define APPLY_CHARGE_BYTES     65536 /* an answer grows by this much between two looks at its credit */
 #define APPLY_READS_QUEUED_MAX                                                                     \
     65536 /* waiting or active; a client that hangs up leaves its reads here */
@@ -50,11 +54,17 @@ struct pending_reads {
     size_t first, count, capacity; /* a queue: live items are first .. first+count-1 */
 };
 
+/* An answer that waits until the changes it stands for are on their way to the watch actor. */
+struct held_reply {
+    uint64_t request_id;
+    struct result *result;
+};
+
 struct apply_actor {
     struct kv *kv;
     uint64_t origin; /* entries with it carry requests of this node's clients */
     const struct node_actors *links;
-    struct actor *raft, *copy, *flush;
+    struct actor *raft, *copy, *flush, *watch;
     struct credits *answer_bytes;
     size_t client_count;
     struct actor *clients[CLIENTS_MAX];
@@ -72,6 +82,17 @@ struct apply_actor {
     uint64_t flushed_index; /* kv.db holds everything up to here */
 
     struct lease_expiry leases;
+
+    uint64_t watch_epoch;    /* 0: nobody watches */
+    uint64_t watch_bytes;    /* changes on their way to the watch actor */
+    int64_t watch_told;      /* revision of the last changes sent */
+    int64_t watch_compacted; /* ... and what else they said */
+    int64_t watch_committed;
+    bool watch_paused;    /* too much was on its way: nothing is recorded */
+    int64_t seal_through; /* the watch actor waits for kv.db to hold this revision */
+    struct held_reply *held;
+    size_t held_count, held_capacity;
+
     uint64_t applied_told;
     bool overlay_full_said;
 };
@@ -261,8 +282,6 @@ static void work_active_reads(struct apply_actor *a, uint64_t now_us)
     }
 }
 
-/* ---- entries ------------------------------------------------------------------------------------ */
-
 static void send_barriers(struct apply_actor *a, const struct apply_entries *block)
 {
     for (size_t i = 0; i < block->barrier_count && i < a->client_count; i++) {
@@ -282,7 +301,8 @@ static bool copy_waits(const struct apply_actor *a)
 
 static void seal_if_due(struct apply_actor *a, uint64_t now_us)
 {
-    if (!kv_should_seal(a->kv, now_us) && !copy_waits(a)) {
+    if (!kv_should_seal(a->kv, now_us) && !copy_waits(a) &&
+        kv_committed_revision(a->kv) >= a->seal_through) {
         return;
     }
     struct kv_batch *batch = kv_seal(a->kv);
@@ -294,6 +314,93 @@ static void seal_if_due(struct apply_actor *a, uint64_t now_us)
         ACTOR_SEND(a->flush, flush);
     }
 }
+
+/* ---- watching ----------------------------------------------------------------------------------- */
+
+/* Send what was recorded, or at least how far things are. */
+static void send_changes(struct apply_actor *a)
+{
+    struct watch_changes *m = MSG_NEW(struct watch_changes, WATCH_CHANGES, release_watch_changes);
+    m->group = GROUP_DEFAULT;
+    m->epoch = a->watch_epoch;
+    m->from_revision = a->watch_told;
+    m->revision = a->watch_told = kv_revision(a->kv);
+    m->compact_revision = a->watch_compacted = kv_compact_revision(a->kv);
+    m->committed_revision = a->watch_committed = kv_committed_revision(a->kv);
+    kv_events_take(a->kv, &m->events);
+    m->bytes = sizeof(*m) + event_block_bytes(&m->events);
+    a->watch_bytes += m->bytes;
+    ACTOR_SEND(a->watch, m);
+}
+
+/* Begin recording at the present revision. */
+static void record(struct apply_actor *a)
+{
+    kv_events_want(a->kv, true);
+    a->watch_paused = false;
+    a->watch_told = kv_revision(a->kv);
+    a->seal_through = a->watch_told;
+    send_changes(a);
+}
+
+/* News for the watch actor, if there are any. */
+static void tell_watch(struct apply_actor *a)
+{
+    if (a->watch_epoch == 0 || a->watch_paused ||
+        (kv_revision(a->kv) == a->watch_told && kv_compact_revision(a->kv) == a->watch_compacted &&
+         kv_committed_revision(a->kv) == a->watch_committed)) {
+        return;
+    }
+    send_changes(a);
+    if (a->watch_bytes > WATCH_CHANGES_BYTES_MAX) {
+        kv_events_want(a->kv, false);
+        a->watch_paused = true;
+    }
+}
+
+static void take_watch(struct apply_actor *a, const struct apply_watch *m)
+{
+    if (m->epoch != a->watch_epoch) {
+        a->watch_epoch = m->epoch;
+        a->watch_bytes = 0;
+        if (m->epoch != 0) {
+            kv_events_want(a->kv, false); /* of an older epoch */
+            record(a);
+        } else {
+            kv_events_want(a->kv, false);
+            a->watch_paused = false;
+        }
+        return;
+    }
+    ASSERT(m->taken_bytes <= a->watch_bytes);
+    a->watch_bytes -= m->taken_bytes;
+    if (a->watch_paused && a->watch_bytes < WATCH_CHANGES_BYTES_MAX / 2) {
+        record(a);
+    }
+}
+
+/* The changes of what was applied go first, then the answers. */
+static void tell_watch_and_clients(struct apply_actor *a)
+{
+    tell_watch(a);
+    for (size_t i = 0; i < a->held_count; i++) {
+        reply(a, a->held[i].request_id, &a->held[i].result, 0);
+    }
+    a->held_count = 0;
+}
+
+static void reply_or_hold(struct apply_actor *a, uint64_t request_id, struct result **result)
+{
+    if (a->watch_epoch == 0) {
+        reply(a, request_id, result, 0);
+        return;
+    }
+    ARRAY_RESERVE(a->held, a->held_capacity, a->held_count + 1);
+    a->held[a->held_count++] = (struct held_reply){.request_id = request_id, .result = *result};
+    *result = NULL;
+}
+
+/* ---- entries ------------------------------------------------------------------------------------ */
 
 /* Apply what waits until nothing is left or the overlay is full. */
 static void apply_waiting(struct apply_actor *a, uint64_t now_us)
@@ -309,6 +416,7 @@ static void apply_waiting(struct apply_actor *a, uint64_t now_us)
                               kv_applied_index(a->kv));
                     a->overlay_full_said = true;
                 }
+                tell_watch_and_clients(a);
                 return;
             }
             const struct entry *e = &block->entries->items[a->entry_at++];
@@ -319,9 +427,13 @@ static void apply_waiting(struct apply_actor *a, uint64_t now_us)
                 fail(error, "apply");
             }
             if (ours) {
-                reply(a, e->request_id, &result, 0);
+                reply_or_hold(a, e->request_id, &result);
+            }
+            if (a->held_count >= APPLY_REPLIES_HELD_MAX) {
+                tell_watch_and_clients(a);
             }
         }
+        tell_watch_and_clients(a); /* before the barriers, which speak of who has no answer yet */
         send_barriers(a, block);
         a->block_first++;
         a->block_count--;
@@ -373,6 +485,7 @@ static void started(void *self, uint64_t now_us)
     a->flush = a->links->flush;
     a->copy = a->links->copy;
     a->flushed_index = a->sealed_index = kv_applied_index(a->kv);
+    a->watch = a->links->watch;
     a->answer_bytes = a->links->answer_bytes;
     a->client_count = a->links->client_count;
     for (size_t i = 0; i < a->client_count; i++) {
@@ -427,6 +540,9 @@ static void handle(void *self, struct msg *m, uint64_t now_us)
         apply_waiting(a, now_us);
         wake_reads(a, now_us);
         break;
+    case APPLY_WATCH:
+        take_watch(a, (const struct apply_watch *)m);
+        break;
     }
     msg_free_base(&m);
 }
@@ -464,6 +580,7 @@ static void flush(void *self, uint64_t now_us)
         a->applied_told = applied;
         lease_expiry_applied(&a->leases, a->kv, a->raft);
     }
+    tell_watch(a); /* of a flush or a compaction */
     seal_if_due(a, now_us);
     actor_set_deadline(actor_self(), next_deadline_us(a, now_us));
 }
@@ -511,6 +628,8 @@ static void destroy(void *self)
     }
     mem_free(a->copies);
     mem_free(a->blocks);
+    ASSERT(a->held_count == 0);
+    mem_free(a->held);
     kv_destroy(&a->kv);
     mem_free(a);
 }

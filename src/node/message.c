@@ -64,6 +64,25 @@ void release_flush_batch(struct msg *m)
     kv_batch_free(&flush->batch);
 }
 
+void release_watch_changes(struct msg *m)
+{
+    struct watch_changes *changes = (struct watch_changes *)m;
+    event_block_free(&changes->events);
+}
+
+void release_watch_create(struct msg *m)
+{
+    struct watch_create *create = (struct watch_create *)m;
+    bytes_free(&create->key);
+    bytes_free(&create->range_end);
+}
+
+void release_client_watch(struct msg *m)
+{
+    struct client_watch *watch = (struct client_watch *)m;
+    watch_batch_free(&watch->batch);
+}
+
 void release_client_socket(struct msg *m)
 {
     struct client_socket *socket = (struct client_socket *)m;

@@ -88,6 +88,11 @@ enum exit_code node_stores_open(const struct config *config, uint64_t seed, stru
     if (error != OK) {
         goto fail;
     }
+    error =
+        kv_reader_open(config->data_dir, GROUP_DEFAULT, &out->watch_reader, problem, problem_size);
+    if (error != OK) {
+        goto fail;
+    }
     error = log_db_open(config->data_dir, config->cluster, config->node, seed, &out->log, problem,
                         problem_size);
     if (error != OK) {
@@ -130,6 +135,7 @@ void node_stores_close(struct node_stores *stores)
     log_db_close(&stores->log);
     kv_writer_close(&stores->writer);
     kv_reader_close(&stores->reader);
+    kv_reader_close(&stores->watch_reader);
     entries_free(&stores->tail);
     log_recovered_free(&stores->recovered);
     memset(stores, 0, sizeof(*stores));
@@ -205,6 +211,7 @@ void node_create_core(const struct config *config, struct node_stores *stores, u
     actors->copy = copy_actor_create(config->data_dir, actors);
     actors->apply =
         apply_actor_create(kv_create(&stores->reader, &stores->meta, &limits), boot_id, actors);
+    actors->watch = watch_actor_create(&stores->watch_reader, config, seed, actors);
     actors->raft = raft_actor_create(&settings);
     stores->log = NULL;
     stores->writer = NULL;

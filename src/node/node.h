@@ -20,7 +20,7 @@
  * of GROUP_DEFAULT.
  */
 struct node_actors {
-    struct actor *timer, *raft, *log, *apply, *flush, *copy;
+    struct actor *timer, *raft, *log, *apply, *watch, *flush, *copy;
     struct actor *listener;   /* NULL in the simulator */
     struct actor *supervisor; /* NULL in the simulator */
     struct credits
@@ -37,6 +37,7 @@ struct node_stores {
     struct log_db *log;
     struct kv_writer *writer;
     struct kv_reader *reader;
+    struct kv_reader *watch_reader; /* of the watch actor */
     struct kv_meta meta;
     struct log_recovered recovered;
     struct node_identity identity;
@@ -58,7 +59,7 @@ void node_hello(const struct config *config, const struct node_stores *stores, u
  * find, since it may still be truncated. Borrowed from the stores. */
 const struct configuration *node_configuration(const struct node_stores *stores);
 
-/* Create timer, log, raft, apply, flush and copy; the stores move in. seed: of the core and ids. */
+/* Create timer, log, raft, apply, watch, flush and copy; the stores move in. seed: of the core and ids. */
 void node_create_core(const struct config *config, struct node_stores *stores, uint64_t seed,
                       uint64_t boot_id, struct node_actors *actors);
 
@@ -70,6 +71,10 @@ struct actor *log_actor_create(struct log_db *db, const struct node_actors *acto
 struct actor *copy_actor_create(const char *data_dir, const struct node_actors *actors);
 struct actor *flush_actor_create(struct kv_writer *writer, const struct node_actors *actors);
 struct actor *apply_actor_create(struct kv *kv, uint64_t origin, const struct node_actors *actors);
+
+/* reader moves in. seed: for the jitter of progress notifications. config is copied. */
+struct actor *watch_actor_create(struct kv_reader **reader, const struct config *config,
+                                 uint64_t seed, const struct node_actors *actors);
 
 struct raft_actor_settings {
     struct config config;    /* copied */

@@ -218,6 +218,7 @@ static void client_handle(void *self, struct msg *m, uint64_t now_us)
     case CLIENT_SOCKET:
     case CLIENT_COPY:
     case CLIENT_STATE:
+    case CLIENT_WATCH: /* nobody watches here */
         break;
     }
     msg_free_base(&m);

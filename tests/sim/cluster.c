@@ -194,6 +194,12 @@ static void draw_config(struct cluster *c, struct config *shared)
     shared->kv.flush_bytes_max = 1 << 20;
     shared->kv.overlay_bytes_max = draw(c, 0, 3) == 0 ? 20000 : 1 << 22;
     shared->kv.cache_bytes_max = draw(c, 0, 1) == 0 ? 0 : 1 << 20;
+    shared->watchers_max = 1000;
+    shared->watch.progress_interval_ms = 500;
+    shared->watch.ring_bytes_max = draw(c, 0, 1) == 0 ? 4096 : 1 << 20;
+    shared->watch.stream_bytes_max = 1 << 16;
+    shared->watch.bytes_max = 1 << 20;
+    shared->watch.response_bytes_max = 1 << 22;
 }
 
 static void draw_load(struct cluster *c)
@@ -399,6 +405,7 @@ void cluster_start_node(struct cluster *c, size_t node)
     actor_start(a->timer);
     actor_start(a->flush);
     actor_start(a->copy);
+    actor_start(a->watch);
     actor_start(a->apply);
     actor_start(a->log);
     for (size_t i = 0; i < a->peer_count; i++) {
@@ -451,7 +458,7 @@ static struct actor *stop_order(const struct node_actors *a, size_t step)
         return a->peers[step];
     }
     step -= a->peer_count;
-    struct actor *const rest[] = {a->log, a->apply, a->copy, a->flush, a->timer};
+    struct actor *const rest[] = {a->log, a->apply, a->watch, a->copy, a->flush, a->timer};
     return step < ARRAY_COUNT(rest) ? rest[step] : NULL;
 }
 

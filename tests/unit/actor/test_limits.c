@@ -12,6 +12,7 @@
 
 static const struct limits_fixed fixed = {
     .logger_lines = 10,
+    .watch_changes_bytes = 77,
     .logger_line_bytes = 100,
     .peer_unsent_bytes = 1000,
     .peer_frame_bytes = 500,
@@ -33,6 +34,7 @@ static void fill(struct config *c)
                  .cache_bytes_max = 70,
                  .uncommitted_bytes_max = 80000,
                  .apply_bytes_max = 9000},
+        .watch = {.ring_bytes_max = 500, .bytes_max = 600, .response_bytes_max = 700},
         .kv = {.flush_bytes_max = 300, .overlay_bytes_max = 12000, .cache_bytes_max = 13},
     };
 }
@@ -55,6 +57,7 @@ static void each_holder_has_its_bounds(void)
     fill(&c);
     limits_compute(&c, &fixed, &l);
     CU_ASSERT_EQUAL(bytes_of(&l, "client"), 40000 + 20 * 50);
+    CU_ASSERT_EQUAL(bytes_of(&l, "watch"), 500 + 12000 + 77 + 9000 + 600 + 700);
     CU_ASSERT_EQUAL(bytes_of(&l, "raft"), 80000 + 70);
     CU_ASSERT_EQUAL(bytes_of(&l, "log"), 80000 + 600 + 2000 + 64);
     CU_ASSERT_EQUAL(bytes_of(&l, "peers"), 2 * (5000 + 600) + 2 * 1500 + 2 * 1000);
@@ -62,7 +65,7 @@ static void each_holder_has_its_bounds(void)
     CU_ASSERT_EQUAL(bytes_of(&l, "flush"), 2 * 2300);
     CU_ASSERT_EQUAL(bytes_of(&l, "logger"), 1000);
     CU_ASSERT_EQUAL(l.messages, 30 + 20 + 1 + 2 + 2 + 10);
-    CU_ASSERT_EQUAL(l.descriptors, 20 + 2 * 8 + (8 + 2 + 2) * 3 + 7 + 64);
+    CU_ASSERT_EQUAL(l.descriptors, 20 + 2 * 8 + (9 + 2 + 2) * 3 + 7 + 64);
 }
 
 static void sum_is_that_of_the_lines(void)
