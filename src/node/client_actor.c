@@ -20,6 +20,7 @@
 #include "client_actor.h"
 
 #include "client_lease.h"
+#include "client_watch.h"
 
 #include <stddef.h>
 #include <stdio.h>
@@ -96,6 +97,9 @@ static void handle(void *self, struct msg *m, uint64_t now_us)
     case CLIENT_STATE:
         calls_take_state(a, (struct client_state *)m);
         break;
+    case CLIENT_WATCH:
+        watches_take(a, (struct client_watch *)m);
+        break;
     }
     msg_free_base(&m);
 }
@@ -161,6 +165,7 @@ static void flush(void *self, uint64_t now_us)
     struct client_actor *a = self;
     a->now_us = now_us;
     connections_flush(&a->shared, now_us);
+    watches_flush(a);
     if (a->stopping) {
         if (now_us >= a->stop_at_us) {
             end_now(a);
@@ -205,6 +210,7 @@ static void destroy(void *self)
     ASSERT(a->shared.count == 0);
     calls_free(a);
     keepalives_free(a->keepalives);
+    watches_free(a);
     pending_free(&a->pending);
     pending_free(&a->numbers);
     deadlines_free(&a->deadlines);

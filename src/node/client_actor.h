@@ -154,6 +154,7 @@ struct client_actor {
     size_t internal_count;
     struct client_call *lasting[2]; /* two lists, so that all can be visited while some end */
     size_t lasting_current;         /* where new ones go */
+    struct client_watches *watches; /* of client_watch.c; NULL: nothing yet */
     struct deadline leaderless;     /* then lasting calls with has_leader end */
     struct keepalives *keepalives;  /* of client_lease.c; NULL: nobody has asked yet */
     uint64_t random;

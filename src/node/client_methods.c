@@ -18,6 +18,7 @@ const struct call_ops *ops_of_method(enum method_kind kind)
         [METHOD_LEASE_KEEPALIVE] = &client_lease_keepalive_ops,
         [METHOD_LEASE_TIME_TO_LIVE] = &client_lease_time_to_live_ops,
         [METHOD_LEASE_LEASES] = &client_lease_leases_ops,
+        [METHOD_WATCH] = &client_watch_ops,
         [METHOD_STATUS] = &client_status_ops,
         [METHOD_MEMBER_LIST] = &client_member_list_ops,
         [METHOD_HASH] = &client_hash_ops,

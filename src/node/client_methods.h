@@ -23,4 +23,7 @@ extern const struct call_ops client_health_check_ops, client_health_watch_ops;
 /* client_copies.c */
 extern const struct call_ops client_hash_ops, client_hash_kv_ops, client_snapshot_ops;
 
+/* client_watch.c */
+extern const struct call_ops client_watch_ops;
+
 #endif

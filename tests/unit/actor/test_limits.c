@@ -65,7 +65,7 @@ static void each_holder_has_its_bounds(void)
     CU_ASSERT_EQUAL(bytes_of(&l, "flush"), 2 * 2300);
     CU_ASSERT_EQUAL(bytes_of(&l, "logger"), 1000);
     CU_ASSERT_EQUAL(l.messages, 30 + 20 + 1 + 2 + 2 + 10);
-    CU_ASSERT_EQUAL(l.descriptors, 20 + 2 * 8 + (9 + 2 + 2) * 3 + 7 + 64);
+    CU_ASSERT_EQUAL(l.descriptors, 20 + 2 * 8 + (10 + 2 + 2) * 3 + 7 + 64);
 }
 
 static void sum_is_that_of_the_lines(void)
