@@ -242,6 +242,10 @@ int rest_parse(const char *method, struct view key, struct view query, struct vi
                         (struct view){0});
     }
     bool conditions = r.if_match.given || r.if_none_match.given;
+    if (status == 0 && conditions && r.wait) {
+        status =
+            refuse(problem, "wait goes with neither If-Match nor If-None-Match", (struct view){0});
+    }
     if (status == 0 && conditions && r.prefix) {
         status =
             refuse(problem, "If-Match and If-None-Match are for a single key", (struct view){0});
@@ -351,9 +355,8 @@ static void write_number(const char *name, int64_t number, struct buffer *out)
     json_write_i64(out, number);
 }
 
-void rest_write_kv(const struct key_value *kv, bool keys_only, struct buffer *out)
+static void write_members(const struct key_value *kv, bool keys_only, struct buffer *out)
 {
-    buffer_u8(out, '{');
     write_octets("key", kv->key, out);
     if (!keys_only) {
         buffer_u8(out, ',');
@@ -366,6 +369,25 @@ void rest_write_kv(const struct key_value *kv, bool keys_only, struct buffer *ou
         json_write_raw(out, ",\"lease\":\"");
         json_write_i64(out, kv->lease);
         buffer_u8(out, '"');
+    }
+}
+
+void rest_write_kv(const struct key_value *kv, bool keys_only, struct buffer *out)
+{
+    buffer_u8(out, '{');
+    write_members(kv, keys_only, out);
+    buffer_u8(out, '}');
+}
+
+void rest_write_event(const struct key_value *kv, bool deleted, struct buffer *out)
+{
+    if (deleted) {
+        json_write_raw(out, "{\"type\":\"delete\",");
+        write_octets("key", kv->key, out);
+        write_number("mod_revision", kv->mod_revision, out);
+    } else {
+        json_write_raw(out, "{\"type\":\"put\",");
+        write_members(kv, false, out);
     }
     buffer_u8(out, '}');
 }

@@ -80,6 +80,8 @@ void rest_write_body(const struct rest_request *r, struct view value, struct buf
 
 /* Append a pair as JSON. */
 void rest_write_kv(const struct key_value *kv, bool keys_only, struct buffer *out);
+/* Append a change: a pair with "type":"put" in front, or of a deletion type, key and mod_revision. */
+void rest_write_event(const struct key_value *kv, bool deleted, struct buffer *out);
 /* Append the pairs of a result as a JSON array. */
 void rest_write_list(const struct result *result, bool keys_only, struct buffer *out);
 

@@ -19,7 +19,6 @@
 #include <stdio.h>
 
 #define REST_METHODS "GET, HEAD, PUT, DELETE"
-#define SANDBOX      "default-src 'none'; sandbox"
 #define NUMBER_MAX   24
 
 struct rest_carrier {
@@ -103,7 +102,7 @@ static void answer_value(struct client_actor *a, struct client_call *call,
         answer = (struct web_answer){.status = 304};
     } else {
         answer.body = kv->value;
-        web_add_header(&answer, "content-security-policy", view_of_text(SANDBOX));
+        web_add_header(&answer, "content-security-policy", view_of_text(WEB_SANDBOX));
     }
     if (kv != NULL) {
         add_pair(&answer, &numbers, kv);
@@ -348,6 +347,9 @@ bool rest_door(struct client_actor *a, const struct web_request *request)
     buffer_free(&none_match);
     if (status != 0) {
         refuse(request, status, problem);
+    } else if (carrier->request.wait) {
+        events_wait(a, request, &carrier->request);
+        carrier->request = (struct rest_request){0};
     } else {
         start(a, request, &carrier);
     }

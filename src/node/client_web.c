@@ -275,7 +275,8 @@ static void take_request(struct client_actor *a, const struct web_request *reque
         answer_options(request);
         return;
     }
-    if (health_door(a, request) || json_door(a, request) || rest_door(a, request)) {
+    if (health_door(a, request) || json_door(a, request) || rest_door(a, request) ||
+        events_door(a, request)) {
         return;
     }
     answer = web_not_found();

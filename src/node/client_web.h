@@ -48,6 +48,15 @@ struct web_carrier {
 bool health_door(struct client_actor *a, const struct web_request *request);
 bool json_door(struct client_actor *a, const struct web_request *request);
 bool rest_door(struct client_actor *a, const struct web_request *request);
+bool events_door(struct client_actor *a, const struct web_request *request);
+
+/* A value is whatever somebody stored: a browser may show it and nothing else. */
+#define WEB_SANDBOX "default-src 'none'; sandbox"
+
+struct rest_request;
+/* GET /kv/KEY?wait: answered when the key, or something under the prefix, has changed. parsed moves in. */
+void events_wait(struct client_actor *a, const struct web_request *request,
+                 struct rest_request *parsed);
 
 /* ---- for doors ------------------------------------------------------------------------------------------- */
 
