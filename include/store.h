@@ -35,6 +35,7 @@
 
 /* What kv.db says of itself as it is durable on disk. */
 struct kv_meta {
+    uint64_t generation; /* of the file: a snapshot is installed under the next number */
     uint64_t applied_index, applied_term;
     int64_t revision;          /* 1 when empty */
     int64_t compact_revision;  /* 0: never */
@@ -93,7 +94,8 @@ void log_db_identity(const struct log_db *db, struct node_identity *out);
  * Read the state of a group, verify every row, and repair what can be repaired. Once per group and
  * open, before the first log_db_begin.
  *
- * kv   borrowed; of that group's KV table. An applied_index beyond the last entry, or an entry of
+ * kv   borrowed; of that group's KV table, whose generation is noted if another was.
+ *      An applied_index beyond the last entry, or an entry of
  *      another term there, proves damage too: the log then starts anew after kv->applied_index.
  * out  recovered.configuration is kv->configuration (index: applied_index) when the log holds no
  *      CONFIG entry
@@ -106,6 +108,11 @@ void log_db_identity(const struct log_db *db, struct node_identity *out);
 MUST_USE enum err log_db_recover(struct log_db *db, uint32_t group, const struct kv_meta *kv,
                                  struct log_recovered *out);
 void log_recovered_free(struct log_recovered *r);
+
+/* The generation of the group's table that raft.db stands for; 0 for a new group. */
+MUST_USE enum err log_db_generation(struct log_db *db, uint32_t group, uint64_t *out);
+/* In a transaction, with the persist that begins the log anew behind a snapshot (traps 46, 58). */
+MUST_USE enum err log_db_set_generation(struct log_db *db, uint32_t group, uint64_t generation);
 
 /* Entries from..to (inclusive), stopping once bytes_max is reached (always at least one).
  * ERR_NOT_FOUND if `from` is trimmed or beyond the end; ERR_CHECKSUM, ERR_IO. */
@@ -213,11 +220,24 @@ void kv_batch_add_current(struct kv_batch *b, const struct kv_current *row);
 void kv_batch_add_lease(struct kv_batch *b, const struct kv_lease *row, bool ended);
 void kv_batch_free(struct kv_batch **b);
 
+/*
+ * The generation to open: the one raft.db names; or the next one if only that file is there, which is so
+ * when raft.db has lost the switch to it (then it is damaged, and its log begins anew behind the table).
+ * ERR_IO.
+ */
+MUST_USE enum err kv_generation_find(const char *data_dir, uint32_t group, uint64_t named,
+                                     uint64_t *out);
+/* Remove the files of the generations before and after the current one: what a finished or an
+ * unfinished installation left. ERR_IO. */
+MUST_USE enum err kv_generations_clean(const char *data_dir, uint32_t group, uint64_t current);
+MUST_USE enum err kv_generation_remove(const char *data_dir, uint32_t group, uint64_t generation);
+
 struct kv_writer;
 /* Open or create data_dir/group-<g>/kv-<generation>.db and the kv.db link. synchronous=FULL: a
  * committed batch is a durable batch (trap 59). */
-MUST_USE enum err kv_writer_open(const char *data_dir, uint32_t group, struct kv_writer **out,
-                                 struct kv_meta *meta, char *problem, size_t problem_size);
+MUST_USE enum err kv_writer_open(const char *data_dir, uint32_t group, uint64_t generation,
+                                 struct kv_writer **out, struct kv_meta *meta, char *problem,
+                                 size_t problem_size);
 void kv_writer_close(struct kv_writer **w);
 /* One transaction: history, current, applied_index, members. ERR_IO, ERR_DISK_FULL, ERR_BUSY_FILE
  * (a person holds a write lock: nothing written, try again), ERR_FOREIGN_WRITE (data_version moved). */
@@ -227,8 +247,8 @@ MUST_USE enum err kv_writer_maintain(struct kv_writer *w, bool idle);
 void kv_writer_figures(struct kv_writer *w, struct db_figures *out);
 
 struct kv_reader;
-MUST_USE enum err kv_reader_open(const char *data_dir, uint32_t group, struct kv_reader **out,
-                                 char *problem, size_t problem_size);
+MUST_USE enum err kv_reader_open(const char *data_dir, uint32_t group, uint64_t generation,
+                                 struct kv_reader **out, char *problem, size_t problem_size);
 void kv_reader_close(struct kv_reader **r);
 /* Reads from the first one until kv_reader_release share one snapshot of what was committed. Release
  * before counting on a later commit, and when there is nothing more to read now: a reader that holds
@@ -276,8 +296,8 @@ struct kv_hash {
 };
 
 struct kv_hasher;
-MUST_USE enum err kv_hasher_open(const char *data_dir, uint32_t group, struct kv_hasher **out,
-                                 char *problem, size_t problem_size);
+MUST_USE enum err kv_hasher_open(const char *data_dir, uint32_t group, uint64_t generation,
+                                 struct kv_hasher **out, char *problem, size_t problem_size);
 void kv_hasher_close(struct kv_hasher **h);
 /* Hash what is committed now, up to a revision (0: all). A read transaction is held until the last step.
  * ERR_FUTURE_REVISION, ERR_COMPACTED; then nothing was begun. ERR_IO, ERR_CORRUPT. */
@@ -301,8 +321,9 @@ struct kv_snapshot_facts {
 struct kv_snapshot;
 /* Begin to copy what is committed now; what was in the slot is removed. A read transaction is held until
  * the copy is complete. ERR_DISK_FULL also when there is no room for all of it. */
-MUST_USE enum err kv_snapshot_begin(const char *data_dir, uint32_t group, uint32_t slot,
-                                    struct kv_snapshot **out, char *problem, size_t problem_size);
+MUST_USE enum err kv_snapshot_begin(const char *data_dir, uint32_t group, uint64_t generation,
+                                    uint32_t slot, struct kv_snapshot **out, char *problem,
+                                    size_t problem_size);
 /* Copy at most `pages` of 4096 octets. *done: complete and on the disk. An error is final: close. */
 MUST_USE enum err kv_snapshot_step(struct kv_snapshot *s, uint32_t pages, bool *done);
 void kv_snapshot_facts(const struct kv_snapshot *s, struct kv_snapshot_facts *out);

@@ -47,6 +47,7 @@ struct slot {
 
 struct copy_actor {
     char data_dir[PATH_TEXT_MAX + 1];
+    uint64_t generation;
     const struct node_actors *links;
     size_t client_count;
     struct actor *clients[CLIENTS_MAX];
@@ -110,7 +111,8 @@ static enum err hash_begin(struct copy_actor *a)
     char problem[512];
     enum err error = OK;
     if (a->hasher == NULL) {
-        error = kv_hasher_open(a->data_dir, GROUP_DEFAULT, &a->hasher, problem, sizeof(problem));
+        error = kv_hasher_open(a->data_dir, GROUP_DEFAULT, a->generation, &a->hasher, problem,
+                               sizeof(problem));
         if (error != OK) {
             log_event(LOG_WARNING, "hash failed", "reason=\"%s\"", problem);
             return error;
@@ -230,8 +232,8 @@ static void slots_look(struct copy_actor *a, uint64_t now_us)
     if (slot == NO_SLOT || copying(a) != NO_SLOT || !slot_in_use(a, NO_SLOT)) {
         return;
     }
-    enum err error = kv_snapshot_begin(a->data_dir, GROUP_DEFAULT, slot, &a->slots[slot].snapshot,
-                                       problem, sizeof(problem));
+    enum err error = kv_snapshot_begin(a->data_dir, GROUP_DEFAULT, a->generation, slot,
+                                       &a->slots[slot].snapshot, problem, sizeof(problem));
     if (error != OK) {
         log_event(LOG_WARNING, "copy failed", "reason=\"%s\"", problem);
         receivers_refuse(a, NO_SLOT, error);
@@ -438,12 +440,14 @@ static const struct actor_ops copy_actor_ops = {
     .destroy = destroy,
 };
 
-struct actor *copy_actor_create(const char *data_dir, const struct node_actors *actors)
+struct actor *copy_actor_create(const char *data_dir, uint64_t generation,
+                                const struct node_actors *actors)
 {
     struct copy_actor *a = mem_zalloc(sizeof(*a));
     ASSERT(strlen(data_dir) <= PATH_TEXT_MAX);
     memcpy(a->data_dir, data_dir, strlen(data_dir) + 1);
     a->links = actors;
+    a->generation = generation;
     for (size_t i = 0; i < COPY_RECEIVERS_MAX; i++) {
         a->receivers[i].slot = NO_SLOT;
     }

@@ -4,8 +4,8 @@
  * this node does, so that everything a person can mend (another cluster's files, a newer format)
  * ends in a sentence and an exit code.
  *
- * Recovery order: the KV table first (its applied_index is what the log is judged by), then raft.db,
- * then the log's tail after applied_index, which is replayed once it is known to be committed.
+ * Recovery order: raft.db is opened, which names the KV table's file; the table (its applied_index is what
+ * the log is judged by), the log, then the log's tail after applied_index, which is replayed once it is known to be committed.
  */
 #include "node.h"
 
@@ -74,27 +74,54 @@ out:
     return error;
 }
 
+/* Which file is the table; what an installation left besides it is removed once raft.db names it for sure. */
+static enum err find_generation(const struct config *config, struct log_db *log,
+                                uint64_t *generation, char *problem, size_t problem_size)
+{
+    uint64_t named = 0;
+    enum err error = log_db_generation(log, GROUP_DEFAULT, &named);
+    if (error == OK) {
+        error = kv_generation_find(config->data_dir, GROUP_DEFAULT, named, generation);
+    }
+    if (error != OK) {
+        (void)snprintf(problem, problem_size, "%s: the table's file cannot be found: %s",
+                       config->data_dir, err_text(error));
+    } else if (*generation != named) {
+        log_event(LOG_WARNING, "table found under its next name",
+                  "named=kv-%" PRIu64 ".db found=kv-%" PRIu64
+                  ".db reason=\"raft.db has lost what it said last\"",
+                  named, *generation);
+    }
+    return error;
+}
+
 enum exit_code node_stores_open(const struct config *config, uint64_t seed, struct node_stores *out,
                                 char *problem, size_t problem_size)
 {
     memset(out, 0, sizeof(*out));
     problem[0] = '\0';
-    enum err error = kv_writer_open(config->data_dir, GROUP_DEFAULT, &out->writer, &out->meta,
-                                    problem, problem_size);
+    uint64_t generation = 0;
+    enum err error = log_db_open(config->data_dir, config->cluster, config->node, seed, &out->log,
+                                 problem, problem_size);
     if (error != OK) {
         goto fail;
     }
-    error = kv_reader_open(config->data_dir, GROUP_DEFAULT, &out->reader, problem, problem_size);
+    error = find_generation(config, out->log, &generation, problem, problem_size);
     if (error != OK) {
         goto fail;
     }
-    error =
-        kv_reader_open(config->data_dir, GROUP_DEFAULT, &out->watch_reader, problem, problem_size);
+    error = kv_writer_open(config->data_dir, GROUP_DEFAULT, generation, &out->writer, &out->meta,
+                           problem, problem_size);
     if (error != OK) {
         goto fail;
     }
-    error = log_db_open(config->data_dir, config->cluster, config->node, seed, &out->log, problem,
-                        problem_size);
+    error = kv_reader_open(config->data_dir, GROUP_DEFAULT, generation, &out->reader, problem,
+                           problem_size);
+    if (error != OK) {
+        goto fail;
+    }
+    error = kv_reader_open(config->data_dir, GROUP_DEFAULT, generation, &out->watch_reader, problem,
+                           problem_size);
     if (error != OK) {
         goto fail;
     }
@@ -103,6 +130,12 @@ enum exit_code node_stores_open(const struct config *config, uint64_t seed, stru
     if (error != OK) {
         (void)snprintf(problem, problem_size, "%s/raft.db cannot be read: %s", config->data_dir,
                        err_text(error));
+        goto fail;
+    }
+    error = kv_generations_clean(config->data_dir, GROUP_DEFAULT, generation);
+    if (error != OK) {
+        (void)snprintf(problem, problem_size, "%s: old files of the table cannot be removed: %s",
+                       config->data_dir, err_text(error));
         goto fail;
     }
     uint64_t after = out->meta.applied_index;
@@ -208,7 +241,7 @@ void node_create_core(const struct config *config, struct node_stores *stores, u
     actors->timer = timer_actor_create();
     actors->log = log_actor_create(stores->log, actors);
     actors->flush = flush_actor_create(stores->writer, actors);
-    actors->copy = copy_actor_create(config->data_dir, actors);
+    actors->copy = copy_actor_create(config->data_dir, stores->meta.generation, actors);
     actors->apply =
         apply_actor_create(kv_create(&stores->reader, &stores->meta, &limits), boot_id, actors);
     actors->watch = watch_actor_create(&stores->watch_reader, config, seed, actors);

@@ -38,14 +38,14 @@ struct kv_hasher {
     struct buffer scratch;
 };
 
-enum err kv_hasher_open(const char *data_dir, uint32_t group, struct kv_hasher **out, char *problem,
-                        size_t problem_size)
+enum err kv_hasher_open(const char *data_dir, uint32_t group, uint64_t generation,
+                        struct kv_hasher **out, char *problem, size_t problem_size)
 {
     struct kv_hasher *h = mem_zalloc(sizeof(*h));
     char *path = NULL;
     bool created = false;
     problem[0] = '\0';
-    enum err error = kv_path(data_dir, group, &path);
+    enum err error = kv_path(data_dir, group, generation, &path);
     if (error != OK) {
         goto out;
     }

@@ -28,14 +28,14 @@ struct kv_reader {
     struct buffer current_row, history_row; /* copies of the octets last handed out */
 };
 
-enum err kv_reader_open(const char *data_dir, uint32_t group, struct kv_reader **out, char *problem,
-                        size_t problem_size)
+enum err kv_reader_open(const char *data_dir, uint32_t group, uint64_t generation,
+                        struct kv_reader **out, char *problem, size_t problem_size)
 {
     struct kv_reader *r = mem_zalloc(sizeof(*r));
     char *path = NULL;
     bool created = false;
     problem[0] = '\0';
-    enum err error = kv_path(data_dir, group, &path);
+    enum err error = kv_path(data_dir, group, generation, &path);
     if (error != OK) {
         goto out;
     }

@@ -27,7 +27,7 @@
 #include "log_schema.h"
 
 /* Full path of the group's file in data_dir; free with mem_free. ERR_IO. */
-MUST_USE enum err kv_path(const char *data_dir, uint32_t group, char **out);
+MUST_USE enum err kv_path(const char *data_dir, uint32_t group, uint64_t generation, char **out);
 
 #define KV_META_CLUSTER_TIME     "cluster_time_us INTEGER NOT NULL DEFAULT 0"
 #define KV_META_COMPACT_PROGRESS "compact_progress INTEGER NOT NULL DEFAULT 0"
@@ -46,10 +46,30 @@ MUST_USE enum err kv_path(const char *data_dir, uint32_t group, char **out);
     " (SELECT count(*) FROM current c WHERE c.lease = l.lease_id AND c.lease <> 0) AS key_count"   \
     " FROM leases l ORDER BY deadline_us;"
 
+#define KV_MEMBERS_LEAVING "leaving INTEGER NOT NULL DEFAULT 0"
+
+#define KV_REMOVED_MEMBERS                                                                         \
+    "CREATE TABLE removed_members("                                                                \
+    " position INTEGER PRIMARY KEY,"                                                               \
+    " member_id INTEGER NOT NULL UNIQUE);"
+
+#define KV_MEMBERS_READABLE                                                                        \
+    "CREATE VIEW members_readable AS SELECT name, "                                                \
+    "printf('%016x', member_id) AS member_id_hex,"                                                 \
+    " peer, client,"                                                                               \
+    " CASE WHEN leaving THEN 'leaving'"                                                            \
+    " WHEN voter_incoming AND voter_outgoing THEN 'voter'"                                         \
+    " WHEN voter_incoming THEN 'becoming a voter'"                                                 \
+    " WHEN voter_outgoing THEN 'becoming a learner'"                                               \
+    " ELSE 'learner' END AS role"                                                                  \
+    " FROM members ORDER BY position;"
+
 /* From format 1 to 2. */
 #define KV_UPGRADE_1                                                                               \
     "ALTER TABLE meta ADD COLUMN " KV_META_CLUSTER_TIME ";"                                        \
-    "ALTER TABLE meta ADD COLUMN " KV_META_COMPACT_PROGRESS ";" KV_LEASES
+    "ALTER TABLE meta ADD COLUMN " KV_META_COMPACT_PROGRESS ";" KV_LEASES                          \
+    "ALTER TABLE members ADD COLUMN " KV_MEMBERS_LEAVING ";" KV_REMOVED_MEMBERS                    \
+    "DROP VIEW members_readable;" KV_MEMBERS_READABLE
 
 #define KV_SCHEMA                                                                                  \
     "CREATE TABLE meta("                                                                           \
@@ -69,12 +89,9 @@ MUST_USE enum err kv_path(const char *data_dir, uint32_t group, char **out);
     " peer TEXT NOT NULL,"                                                                         \
     " client TEXT NOT NULL,"                                                                       \
     " voter_incoming INTEGER NOT NULL,"                                                            \
-    " voter_outgoing INTEGER NOT NULL,"                                                            \
-    " leaving INTEGER NOT NULL);"                                                                  \
+    " voter_outgoing INTEGER NOT NULL, " KV_MEMBERS_LEAVING ");"                                   \
                                                                                                    \
-    "CREATE TABLE removed_members("                                                                \
-    " position INTEGER PRIMARY KEY,"                                                               \
-    " member_id INTEGER NOT NULL UNIQUE);"                                                         \
+        KV_REMOVED_MEMBERS                                                                         \
                                                                                                    \
     "CREATE TABLE current("                                                                        \
     " key BLOB PRIMARY KEY,"                                                                       \
@@ -113,15 +130,7 @@ MUST_USE enum err kv_path(const char *data_dir, uint32_t group, char **out);
                                            " change, previous_change"                              \
                                            " FROM history ORDER BY change;"                        \
                                                                                                    \
-                                           "CREATE VIEW members_readable AS SELECT name, "         \
-                                           "printf('%016x', member_id) AS member_id_hex,"          \
-                                           " peer, client,"                                        \
-                                           " CASE WHEN leaving THEN 'leaving'"                     \
-                                           " WHEN voter_incoming AND voter_outgoing THEN 'voter'"  \
-                                           " WHEN voter_incoming THEN 'becoming a voter'"          \
-                                           " WHEN voter_outgoing THEN 'becoming a learner'"        \
-                                           " ELSE 'learner' END AS role"                           \
-                                           " FROM members ORDER BY position;"                      \
+        KV_MEMBERS_READABLE                                                                        \
                                                                                                    \
                                            "CREATE VIEW status AS SELECT printf('%016x', "         \
                                            "cluster_id) AS cluster_id_hex,"                        \

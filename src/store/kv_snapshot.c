@@ -134,14 +134,14 @@ static enum err copy_open(struct kv_snapshot *s)
     return s->backup != NULL ? OK : copy_error(sqlite3_errcode(s->copy));
 }
 
-enum err kv_snapshot_begin(const char *data_dir, uint32_t group, uint32_t slot,
+enum err kv_snapshot_begin(const char *data_dir, uint32_t group, uint64_t generation, uint32_t slot,
                            struct kv_snapshot **out, char *problem, size_t problem_size)
 {
     struct kv_snapshot *s = mem_zalloc(sizeof(*s));
     char *path = NULL;
     bool created = false;
     problem[0] = '\0';
-    enum err error = kv_path(data_dir, group, &path);
+    enum err error = kv_path(data_dir, group, generation, &path);
     if (error == OK) {
         error = slot_path(data_dir, group, slot, "", &s->path);
     }

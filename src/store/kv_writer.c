@@ -16,7 +16,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define KV_GENERATION       0 /* until snapshots are installed under a new number (trap 58) */
 #define KV_WRITER_CACHE_KIB 8192
 #define KV_BUSY_TIMEOUT_MS  50
 #ifndef HOLDFAST_SMALL_BOUNDS
@@ -35,13 +34,6 @@ struct kv_writer {
     sqlite3_stmt *cluster_write, *meta_write, *lease_write, *lease_delete;
 };
 
-enum err kv_path(const char *data_dir, uint32_t group, char **out)
-{
-    char name[KV_NAME_MAX];
-    (void)snprintf(name, sizeof(name), "group-%" PRIu32 "/kv-%d.db", group, KV_GENERATION);
-    return vfs_path(data_dir, name, out);
-}
-
 /* group-<g>/ with the link kv.db for people. */
 static enum err folder_make(const char *data_dir, uint32_t group, char *problem,
                             size_t problem_size)
@@ -58,13 +50,13 @@ static enum err folder_make(const char *data_dir, uint32_t group, char *problem,
     return error;
 }
 
-static void link_make(const char *data_dir, uint32_t group)
+static void link_make(const char *data_dir, uint32_t group, uint64_t generation)
 {
     char target[KV_NAME_MAX];
     size_t size = strlen(data_dir) + KV_NAME_MAX;
     char *path = mem_alloc(size);
     (void)snprintf(path, size, "%s/group-%" PRIu32 "/kv.db", data_dir, group);
-    (void)snprintf(target, sizeof(target), "kv-%d.db", KV_GENERATION);
+    (void)snprintf(target, sizeof(target), "kv-%" PRIu64 ".db", generation);
     if (host_link_make(path, target) != OK) {
         /* Only people need it. */
         log_event(LOG_WARNING, "link cannot be made", "path=\"%s\" target=%s", path, target);
@@ -209,8 +201,9 @@ static enum err read_meta(struct kv_writer *w, struct kv_meta *out)
 
 /* ---- opening ----------------------------------------------------------------------------------- */
 
-enum err kv_writer_open(const char *data_dir, uint32_t group, struct kv_writer **out,
-                        struct kv_meta *meta, char *problem, size_t problem_size)
+enum err kv_writer_open(const char *data_dir, uint32_t group, uint64_t generation,
+                        struct kv_writer **out, struct kv_meta *meta, char *problem,
+                        size_t problem_size)
 {
     struct kv_writer *w = mem_zalloc(sizeof(*w));
     struct kv_meta found = {0};
@@ -221,7 +214,7 @@ enum err kv_writer_open(const char *data_dir, uint32_t group, struct kv_writer *
     if (error != OK) {
         goto out;
     }
-    error = kv_path(data_dir, group, &path);
+    error = kv_path(data_dir, group, generation, &path);
     if (error != OK) {
         goto out;
     }
@@ -261,7 +254,8 @@ out:
         }
         kv_writer_close(&w);
     } else {
-        link_make(data_dir, group);
+        link_make(data_dir, group, generation);
+        found.generation = generation;
         *meta = found;
         *out = w;
     }

@@ -226,6 +226,32 @@ void log_db_observe(struct log_db *db, uint32_t group, uint64_t leader_id, uint6
     g->commit_index = commit_index;
 }
 
+enum err log_db_generation(struct log_db *db, uint32_t group, uint64_t *out)
+{
+    bool row = false;
+    if (db->db.failed) {
+        return ERR_IO;
+    }
+    db_bind_u64(db->generation_read, 1, group);
+    enum err error = db_step(&db->db, db->generation_read, &row);
+    if (error == OK) {
+        *out = row ? db_column_u64(db->generation_read, 0) : 0;
+    }
+    db_done(db->generation_read);
+    return log_db_note(db, error);
+}
+
+enum err log_db_set_generation(struct log_db *db, uint32_t group, uint64_t generation)
+{
+    if (db->db.failed) {
+        return ERR_IO;
+    }
+    ASSERT(db->db.in_transaction);
+    db_bind_u64(db->generation_write, 1, group);
+    db_bind_u64(db->generation_write, 2, generation);
+    return log_db_note(db, db_run(&db->db, db->generation_write));
+}
+
 enum err log_db_set_cluster_id(struct log_db *db, uint64_t cluster_id)
 {
     if (db->db.failed) {

@@ -57,6 +57,8 @@ static enum err prepare_all(struct log_db *db)
          "ON CONFLICT(group_id) DO UPDATE SET current_term = ?2, voted_for = ?3, persist_seq = ?4, "
          "may_not_vote = ?5, trimmed_index = ?6, trimmed_term = ?7, last_log_index = ?8, "
          "last_log_term = ?9, leader = ?10, commit_index = ?11"},
+        {&db->generation_read, "SELECT kv_generation FROM groups WHERE group_id = ?1"},
+        {&db->generation_write, "REPLACE INTO groups(group_id, kv_generation) VALUES(?1, ?2)"},
         {&db->cluster_write, "UPDATE node SET cluster_id = ?1"},
     };
     for (size_t i = 0; i < ARRAY_COUNT(list); i++) {
@@ -121,29 +123,6 @@ static enum err identity_read(struct log_db *db, bool *there, char *problem, siz
         id->member_id = db_column_u64(select, 0);
         id->cluster_id = db_column_u64(select, 1);
         id->boot_number = db_column_u64(select, 2);
-    }
-    if (select != NULL) {
-        db_done(select);
-    }
-    return error;
-}
-
-/* This version keeps a group's table in generation 0 only; another number means a newer one was here. */
-static enum err generations_check(struct log_db *db, char *problem, size_t problem_size)
-{
-    sqlite3_stmt *select = NULL;
-    bool row = false;
-    enum err error = db_prepare(
-        &db->db, "SELECT group_id, kv_generation FROM groups WHERE kv_generation <> 0", &select);
-    if (error == OK) {
-        error = db_step(&db->db, select, &row);
-    }
-    if (error == OK && row) {
-        (void)snprintf(problem, problem_size,
-                       "%s: group %" PRIu64 " was installed from a snapshot (kv-%" PRIu64
-                       ".db); start the newer holdfast that did it",
-                       db->db.path, db_column_u64(select, 0), db_column_u64(select, 1));
-        error = ERR_NEWER_FORMAT;
     }
     if (select != NULL) {
         db_done(select);
@@ -256,9 +235,6 @@ static enum err open_all(struct log_db *db, const char *data_dir, uint64_t seed,
     error = prepare_all(db);
     if (error == OK) {
         error = identity_read(db, &there, problem, problem_size);
-    }
-    if (error == OK) {
-        error = generations_check(db, problem, problem_size);
     }
     if (error == OK) {
         error = boot(db, there, seed);

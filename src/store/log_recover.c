@@ -40,6 +40,7 @@ struct recovery {
     uint64_t last_index, last_term;
     struct bytes configuration; /* data of the newest CONFIG entry */
     uint64_t configuration_index;
+    bool other_generation; /* of the table than the one noted */
 };
 
 /* Note damage; the first finding is the one that is told. */
@@ -240,7 +241,6 @@ static enum err delete_outside(struct recovery *r)
 static enum err write_repaired(struct recovery *r)
 {
     struct log_group *g = &r->group;
-    char sql[96];
     enum err error = db_begin(&r->db->db);
     if (error != OK) {
         return error;
@@ -248,12 +248,8 @@ static enum err write_repaired(struct recovery *r)
     if (r->damaged) {
         error = delete_outside(r);
     }
-    if (error == OK && !r->known) {
-        (void)snprintf(sql, sizeof(sql),
-                       "INSERT OR IGNORE INTO groups(group_id, kv_generation) VALUES(%" PRIu32
-                       ", 0)",
-                       g->group);
-        error = db_execute(&r->db->db, sql);
+    if (error == OK) {
+        error = log_db_set_generation(r->db, g->group, r->kv->generation);
     }
     if (error == OK) {
         error = log_group_write(r->db, g);
@@ -285,7 +281,7 @@ static enum err repair(struct recovery *r)
     }
     g->last_log_index = r->last_index;
     g->last_log_term = r->last_term;
-    if (r->damaged || !r->known) {
+    if (r->damaged || !r->known || r->other_generation) {
         error = write_repaired(r);
     }
     bool marked =
@@ -381,7 +377,12 @@ enum err log_db_recover(struct log_db *db, uint32_t group, const struct kv_meta 
     struct recovery r = {.db = db, .kv = kv};
     struct log_recovered found = {0};
     r.group.group = group;
-    enum err error = read_all(&r);
+    uint64_t generation = 0;
+    enum err error = log_db_generation(db, group, &generation);
+    r.other_generation = generation != kv->generation;
+    if (error == OK) {
+        error = read_all(&r);
+    }
     if (error == OK) {
         error = repair(&r);
     }

@@ -41,6 +41,7 @@ struct log_db {
         damage_text[LOG_DAMAGE_TEXT_MAX]; /* what was found before any group was read; "" nothing */
 
     sqlite3_stmt *entry_insert, *entry_delete, *entry_read, *entry_term;
+    sqlite3_stmt *generation_read, *generation_write;
     sqlite3_stmt *state_read, *state_write, *cluster_write;
 };
 

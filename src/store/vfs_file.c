@@ -134,6 +134,18 @@ enum err vfs_file_sync(struct vfs_file *file)
         file->methods->pMethods->xSync(file->methods, SQLITE_SYNC_NORMAL | SQLITE_SYNC_DATAONLY));
 }
 
+enum err vfs_file_exists(const char *path, bool *out)
+{
+    sqlite3_vfs *vfs = sqlite3_vfs_find(NULL);
+    ASSERT(vfs != NULL);
+    int there = 0;
+    if (vfs->xAccess(vfs, path, SQLITE_ACCESS_EXISTS, &there) != SQLITE_OK) {
+        return ERR_IO;
+    }
+    *out = there != 0;
+    return OK;
+}
+
 enum err vfs_file_remove(const char *path)
 {
     sqlite3_vfs *vfs = sqlite3_vfs_find(NULL);

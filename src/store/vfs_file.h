@@ -33,6 +33,8 @@ MUST_USE enum err vfs_file_read(struct vfs_file *file, uint64_t offset, void *ou
 /* ERR_IO, ERR_DISK_FULL */
 MUST_USE enum err vfs_file_write(struct vfs_file *file, uint64_t offset, const void *data,
                                  size_t size);
+/* ERR_IO. */
+MUST_USE enum err vfs_file_exists(const char *path, bool *out);
 /* Remove the file if it is there; its name's end is durable. ERR_IO */
 MUST_USE enum err vfs_file_remove(const char *path);
 /* fdatasync. ERR_IO */

@@ -32,9 +32,10 @@ static inline void fixture_open(struct fixture *f)
     char problem[256] = "";
     struct kv_meta meta = {0};
     struct kv_reader *reader = NULL;
-    enum err error = kv_writer_open(f->directory, 0, &f->writer, &meta, problem, sizeof(problem));
+    enum err error =
+        kv_writer_open(f->directory, 0, 0, &f->writer, &meta, problem, sizeof(problem));
     if (error == OK) {
-        error = kv_reader_open(f->directory, 0, &reader, problem, sizeof(problem));
+        error = kv_reader_open(f->directory, 0, 0, &reader, problem, sizeof(problem));
     }
     if (error != OK) {
         (void)fprintf(stderr, "fixture: %s: %s\n", err_text(error), problem);

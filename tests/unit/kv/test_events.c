@@ -54,7 +54,7 @@ static void recorded_is_what_history_holds(void)
     fixture_tell(&f);
     CU_ASSERT_EQUAL(kv_committed_revision(f.kv), kv_revision(f.kv));
 
-    CU_ASSERT_EQUAL_FATAL(kv_reader_open(f.directory, 0, &reader, problem, sizeof(problem)), OK);
+    CU_ASSERT_EQUAL_FATAL(kv_reader_open(f.directory, 0, 0, &reader, problem, sizeof(problem)), OK);
     int64_t compacted = -1;
     CU_ASSERT_EQUAL(kv_reader_compact_revision(reader, &compacted), OK);
     CU_ASSERT_EQUAL(compacted, 0);

@@ -40,9 +40,9 @@ static void set_up(struct fixture *f)
     memset(f, 0, sizeof(*f));
     released = 0;
     test_folder_make(f->folder);
-    CU_ASSERT_EQUAL_FATAL(kv_writer_open(f->folder, 0, &f->writer, &meta, problem, sizeof(problem)),
-                          OK);
-    CU_ASSERT_EQUAL_FATAL(kv_reader_open(f->folder, 0, &reader, problem, sizeof(problem)), OK);
+    CU_ASSERT_EQUAL_FATAL(
+        kv_writer_open(f->folder, 0, 0, &f->writer, &meta, problem, sizeof(problem)), OK);
+    CU_ASSERT_EQUAL_FATAL(kv_reader_open(f->folder, 0, 0, &reader, problem, sizeof(problem)), OK);
     f->actors.raft = hand_receiver();
     f->actors.flush = hand_receiver();
     f->actors.copy = hand_receiver();

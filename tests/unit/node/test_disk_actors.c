@@ -107,7 +107,8 @@ static void flush_waits_for_a_lock(void)
     struct kv_writer *writer = NULL;
     test_folder_make(folder);
     (void)snprintf(path, sizeof(path), "%.500s/group-0/kv-0.db", folder);
-    CU_ASSERT_EQUAL_FATAL(kv_writer_open(folder, 0, &writer, &meta, problem, sizeof(problem)), OK);
+    CU_ASSERT_EQUAL_FATAL(kv_writer_open(folder, 0, 0, &writer, &meta, problem, sizeof(problem)),
+                          OK);
 
     struct node_actors actors = {.raft = hand_receiver(), .apply = hand_receiver()};
     struct actor *flush = flush_actor_create(writer, &actors);

@@ -35,7 +35,7 @@ static struct kv_writer *make_table(const char *folder)
     char problem[TEST_PROBLEM_MAX];
     struct kv_meta meta;
     struct kv_writer *w = NULL;
-    CU_ASSERT_EQUAL_FATAL(kv_writer_open(folder, 0, &w, &meta, problem, sizeof(problem)), OK);
+    CU_ASSERT_EQUAL_FATAL(kv_writer_open(folder, 0, 0, &w, &meta, problem, sizeof(problem)), OK);
     struct kv_batch *b = mem_zalloc(sizeof(*b));
     b->applied_index = 1;
     b->applied_term = 1;

@@ -11,7 +11,7 @@ static struct kv_writer *writer_open(const char *folder, struct kv_meta *meta)
 {
     char problem[TEST_PROBLEM_MAX] = "";
     struct kv_writer *w = NULL;
-    enum err error = kv_writer_open(folder, 0, &w, meta, problem, sizeof(problem));
+    enum err error = kv_writer_open(folder, 0, 0, &w, meta, problem, sizeof(problem));
     if (error != OK) {
         (void)fprintf(stderr, "kv_writer_open: %s: %s\n", err_text(error), problem);
         return NULL;
@@ -23,7 +23,7 @@ static struct kv_reader *reader_open(const char *folder)
 {
     char problem[TEST_PROBLEM_MAX] = "";
     struct kv_reader *r = NULL;
-    enum err error = kv_reader_open(folder, 0, &r, problem, sizeof(problem));
+    enum err error = kv_reader_open(folder, 0, 0, &r, problem, sizeof(problem));
     if (error != OK) {
         (void)fprintf(stderr, "kv_reader_open: %s: %s\n", err_text(error), problem);
         return NULL;
@@ -445,28 +445,28 @@ static void other_formats_refused(void)
     struct kv_reader *r = NULL;
     test_folder_make(folder);
     kv_file_path(folder, path);
-    CU_ASSERT_EQUAL(kv_reader_open(folder, 0, &r, problem, sizeof(problem)), ERR_IO);
+    CU_ASSERT_EQUAL(kv_reader_open(folder, 0, 0, &r, problem, sizeof(problem)), ERR_IO);
     CU_ASSERT_NOT_EQUAL(problem[0], '\0');
     w = writer_open(folder, &meta);
     kv_writer_close(&w);
     CU_ASSERT_TRUE(test_sqlite3("", path, "PRAGMA user_version=7", NULL, 0));
-    CU_ASSERT_EQUAL(kv_writer_open(folder, 0, &w, &meta, problem, sizeof(problem)),
+    CU_ASSERT_EQUAL(kv_writer_open(folder, 0, 0, &w, &meta, problem, sizeof(problem)),
                     ERR_NEWER_FORMAT);
     CU_ASSERT_PTR_NOT_NULL(strstr(problem, "has format 7"));
-    CU_ASSERT_EQUAL(kv_reader_open(folder, 0, &r, problem, sizeof(problem)), ERR_NEWER_FORMAT);
+    CU_ASSERT_EQUAL(kv_reader_open(folder, 0, 0, &r, problem, sizeof(problem)), ERR_NEWER_FORMAT);
     CU_ASSERT_TRUE(
         test_sqlite3("", path, "PRAGMA user_version=1; PRAGMA application_id=1", NULL, 0));
-    CU_ASSERT_EQUAL(kv_writer_open(folder, 0, &w, &meta, problem, sizeof(problem)), ERR_CORRUPT);
+    CU_ASSERT_EQUAL(kv_writer_open(folder, 0, 0, &w, &meta, problem, sizeof(problem)), ERR_CORRUPT);
     CU_ASSERT_TRUE(
         test_sqlite3("", path, "PRAGMA application_id=1751542646; DELETE FROM meta", NULL, 0));
-    CU_ASSERT_EQUAL(kv_writer_open(folder, 0, &w, &meta, problem, sizeof(problem)), ERR_CORRUPT);
+    CU_ASSERT_EQUAL(kv_writer_open(folder, 0, 0, &w, &meta, problem, sizeof(problem)), ERR_CORRUPT);
     CU_ASSERT_PTR_NULL(w);
     CU_ASSERT_PTR_NULL(r);
     test_folder_remove(folder);
     /* A file where the folder should be. */
     test_folder_make(folder);
     test_file_write(folder, "group-0", view_of_text("in the way"));
-    CU_ASSERT_EQUAL(kv_writer_open(folder, 0, &w, &meta, problem, sizeof(problem)), ERR_IO);
+    CU_ASSERT_EQUAL(kv_writer_open(folder, 0, 0, &w, &meta, problem, sizeof(problem)), ERR_IO);
     CU_ASSERT_PTR_NOT_NULL(strstr(problem, "group-0"));
     test_folder_remove(folder);
 }
@@ -515,7 +515,7 @@ static uint64_t write_batches(const char *folder, enum err *error, bool *opened)
     struct kv_meta meta;
     struct kv_writer *w = NULL;
     uint64_t acked = 0;
-    *error = kv_writer_open(folder, 0, &w, &meta, problem, sizeof(problem));
+    *error = kv_writer_open(folder, 0, 0, &w, &meta, problem, sizeof(problem));
     *opened = *error == OK;
     for (uint64_t i = 1; *error == OK && i <= BATCHES; i++) {
         *error = write_puts(w, 1, 100, (int64_t)i + 1, 100);

@@ -35,7 +35,7 @@ static enum err hash_of(const char *directory, int64_t revision, uint64_t slice,
     struct kv_hasher *h = NULL;
     char problem[TEST_PROBLEM_MAX];
     bool done = false;
-    CU_ASSERT_EQUAL_FATAL(kv_hasher_open(directory, 0, &h, problem, sizeof(problem)), OK);
+    CU_ASSERT_EQUAL_FATAL(kv_hasher_open(directory, 0, 0, &h, problem, sizeof(problem)), OK);
     enum err error = kv_hasher_begin(h, revision);
     while (error == OK && !done) {
         error = kv_hasher_step(h, slice, &done);
@@ -139,7 +139,7 @@ static void others_write_on(void)
     fixture_start(&f);
     live(&f, 3, 50);
     CU_ASSERT_EQUAL(hash_of(f.directory, 0, 100, &before), OK);
-    CU_ASSERT_EQUAL_FATAL(kv_hasher_open(f.directory, 0, &h, problem, sizeof(problem)), OK);
+    CU_ASSERT_EQUAL_FATAL(kv_hasher_open(f.directory, 0, 0, &h, problem, sizeof(problem)), OK);
     CU_ASSERT_EQUAL(kv_hasher_begin(h, 0), OK);
     while (!done) {
         CU_ASSERT_EQUAL_FATAL(kv_hasher_step(h, 20, &done), OK);

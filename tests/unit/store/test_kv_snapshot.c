@@ -40,7 +40,8 @@ static void as_of_its_beginning(void)
     fixture_start(&f);
     fill(&f, 0, 300);
     uint64_t applied = f.index;
-    CU_ASSERT_EQUAL_FATAL(kv_snapshot_begin(f.directory, 0, 1, &s, problem, sizeof(problem)), OK);
+    CU_ASSERT_EQUAL_FATAL(kv_snapshot_begin(f.directory, 0, 0, 1, &s, problem, sizeof(problem)),
+                          OK);
     while (!done) {
         CU_ASSERT_EQUAL_FATAL(kv_snapshot_step(s, 5, &done), OK);
         fill(&f, more, more + 10);
@@ -91,13 +92,15 @@ static void begun_again(void)
     bool done = false;
     fixture_start(&f);
     fill(&f, 0, 200);
-    CU_ASSERT_EQUAL_FATAL(kv_snapshot_begin(f.directory, 0, 1, &s, problem, sizeof(problem)), OK);
+    CU_ASSERT_EQUAL_FATAL(kv_snapshot_begin(f.directory, 0, 0, 1, &s, problem, sizeof(problem)),
+                          OK);
     CU_ASSERT_EQUAL(kv_snapshot_step(s, 3, &done), OK);
     CU_ASSERT_FALSE(done);
     kv_snapshot_close(&s);
     test_file_write(f.directory, "group-0/snapshot-1.db-wal", view_of_text("left by a crash"));
     test_file_write(f.directory, "group-0/snapshot-1.db-journal", view_of_text("and this"));
-    CU_ASSERT_EQUAL_FATAL(kv_snapshot_begin(f.directory, 0, 1, &s, problem, sizeof(problem)), OK);
+    CU_ASSERT_EQUAL_FATAL(kv_snapshot_begin(f.directory, 0, 0, 1, &s, problem, sizeof(problem)),
+                          OK);
     while (!done) {
         CU_ASSERT_EQUAL_FATAL(kv_snapshot_step(s, 1000, &done), OK);
     }
@@ -114,7 +117,7 @@ static enum err copy_all(const struct fixture *f)
     struct kv_snapshot *s = NULL;
     char problem[TEST_PROBLEM_MAX];
     bool done = false;
-    enum err error = kv_snapshot_begin(f->directory, 0, 1, &s, problem, sizeof(problem));
+    enum err error = kv_snapshot_begin(f->directory, 0, 0, 1, &s, problem, sizeof(problem));
     while (error == OK && !done) {
         error = kv_snapshot_step(s, 10, &done);
     }

@@ -308,8 +308,8 @@ static void own_reader_does_not_pin(void)
     struct kv_history history;
     struct db_figures figures;
     test_folder_make(folder);
-    CU_ASSERT_EQUAL_FATAL(kv_writer_open(folder, 0, &w, &meta, problem, sizeof(problem)), OK);
-    CU_ASSERT_EQUAL_FATAL(kv_reader_open(folder, 0, &r, problem, sizeof(problem)), OK);
+    CU_ASSERT_EQUAL_FATAL(kv_writer_open(folder, 0, 0, &w, &meta, problem, sizeof(problem)), OK);
+    CU_ASSERT_EQUAL_FATAL(kv_reader_open(folder, 0, 0, &r, problem, sizeof(problem)), OK);
     uint64_t wal_bytes_max = 0;
     for (int64_t i = 2; i < 60; i++) {
         CU_ASSERT_EQUAL(write_batch(w, i), OK);

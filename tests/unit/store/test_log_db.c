@@ -412,11 +412,6 @@ static void other_formats_refused(void)
     CU_ASSERT_TRUE(test_sqlite3("", path, "PRAGMA user_version=2", NULL, 0));
     CU_ASSERT_EQUAL(open_as(folder, "demo", "n1", problem), OK);
 
-    CU_ASSERT_TRUE(test_sqlite3("", path, "UPDATE groups SET kv_generation=12", NULL, 0));
-    CU_ASSERT_EQUAL(open_as(folder, "demo", "n1", problem), ERR_NEWER_FORMAT);
-    CU_ASSERT_PTR_NOT_NULL(strstr(problem, "kv-12.db"));
-    CU_ASSERT_TRUE(test_sqlite3("", path, "UPDATE groups SET kv_generation=0", NULL, 0));
-
     CU_ASSERT_TRUE(test_sqlite3("", path, "PRAGMA application_id=5", NULL, 0));
     CU_ASSERT_EQUAL(open_as(folder, "demo", "n1", problem), ERR_CORRUPT);
     CU_ASSERT_PTR_NOT_NULL(strstr(problem, "not a holdfast file"));

@@ -60,7 +60,7 @@ static struct kv_writer *kv_open(const char *folder, struct kv_meta *meta)
 {
     char problem[TEST_PROBLEM_MAX] = "";
     struct kv_writer *w = NULL;
-    return kv_writer_open(folder, 0, &w, meta, problem, sizeof(problem)) == OK ? w : NULL;
+    return kv_writer_open(folder, 0, 0, &w, meta, problem, sizeof(problem)) == OK ? w : NULL;
 }
 
 static void check_kv_content(const char *folder, const struct kv_meta *meta)
@@ -74,7 +74,7 @@ static void check_kv_content(const char *folder, const struct kv_meta *meta)
     CU_ASSERT_EQUAL(meta->revision, 3);
     CU_ASSERT_EQUAL(meta->configuration.cluster_id, 5);
     CU_ASSERT_EQUAL(meta->configuration.count, 1);
-    CU_ASSERT_EQUAL_FATAL(kv_reader_open(folder, 0, &r, problem, sizeof(problem)), OK);
+    CU_ASSERT_EQUAL_FATAL(kv_reader_open(folder, 0, 0, &r, problem, sizeof(problem)), OK);
     CU_ASSERT_EQUAL(kv_reader_current(r, view_of_text("k"), &current), OK);
     CU_ASSERT_EQUAL(current.change, change_id(3, 0));
     CU_ASSERT_EQUAL(current.version, 2);

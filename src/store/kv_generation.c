@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * kv_generation.c: which of the files kv-<n>.db is a group's table. A snapshot is installed as a file of a new
+ * name, never renamed over a live one (SQLite pairs a database with its -wal by name, trap 58): the number
+ * rises by one with each, and raft.db names the current one in the transaction that begins the log anew.
+ *
+ * So at any crash there are at most two: the current one, and the next (unfinished or not named yet) or the
+ * one before (not removed yet).
+ */
+#include "kv_schema.h"
+#include "store.h"
+#include "vfs_file.h"
+
+#include <stdio.h>
+
+#define KV_NAME_MAX 64
+
+static enum err file_path(const char *data_dir, uint32_t group, uint64_t generation,
+                          const char *suffix, char **out)
+{
+    char name[KV_NAME_MAX];
+    (void)snprintf(name, sizeof(name), "group-%" PRIu32 "/kv-%" PRIu64 ".db%s", group, generation,
+                   suffix);
+    return vfs_path(data_dir, name, out);
+}
+
+enum err kv_path(const char *data_dir, uint32_t group, uint64_t generation, char **out)
+{
+    return file_path(data_dir, group, generation, "", out);
+}
+
+static enum err is_there(const char *data_dir, uint32_t group, uint64_t generation, bool *out)
+{
+    char *path = NULL;
+    enum err error = kv_path(data_dir, group, generation, &path);
+    if (error == OK) {
+        error = vfs_file_exists(path, out);
+        mem_free(path);
+    }
+    return error;
+}
+
+enum err kv_generation_find(const char *data_dir, uint32_t group, uint64_t named, uint64_t *out)
+{
+    bool there = false;
+    bool next = false;
+    enum err error = is_there(data_dir, group, named, &there);
+    if (error == OK && !there) {
+        error = is_there(data_dir, group, named + 1, &next);
+    }
+    if (error == OK) {
+        *out = !there && next ? named + 1 : named;
+    }
+    return error;
+}
+
+enum err kv_generation_remove(const char *data_dir, uint32_t group, uint64_t generation)
+{
+    /* The -wal first: a database without it is older than it should be, but nobody's any more. */
+    static const char *const suffixes[] = {"-wal", "-shm", "-journal", ""};
+    enum err error = OK;
+    for (size_t i = 0; error == OK && i < ARRAY_COUNT(suffixes); i++) {
+        char *path = NULL;
+        error = file_path(data_dir, group, generation, suffixes[i], &path);
+        if (error == OK) {
+            error = vfs_file_remove(path);
+            mem_free(path);
+        }
+    }
+    return error;
+}
+
+enum err kv_generations_clean(const char *data_dir, uint32_t group, uint64_t current)
+{
+    enum err error = kv_generation_remove(data_dir, group, current + 1);
+    if (error == OK && current > 0) {
+        error = kv_generation_remove(data_dir, group, current - 1);
+    }
+    return error;
+}
