@@ -334,4 +334,22 @@ void kv_snapshot_close(struct kv_snapshot **s);
 /* Remove a slot's file and what a crash left beside it. */
 MUST_USE enum err kv_snapshot_remove(const char *data_dir, uint32_t group, uint32_t slot);
 
+/* A table on its way from another node, in the file of the next generation. */
+struct kv_incoming;
+/* What lies under that name is removed. ERR_DISK_FULL also when there is no room for `bytes`; ERR_IO. */
+MUST_USE enum err kv_incoming_begin(const char *data_dir, uint32_t group, uint64_t generation,
+                                    uint64_t bytes, struct kv_incoming **out);
+/* The next octets. ERR_INVALID (nothing written): not at the offset kv_incoming_received tells, or more than
+ * was said. ERR_DISK_FULL, ERR_IO. */
+MUST_USE enum err kv_incoming_write(struct kv_incoming *in, uint64_t offset, struct view octets);
+uint64_t kv_incoming_received(const struct kv_incoming *in);
+/*
+ * All octets are there: check them against the SHA-256 of what was sent, make them durable, and read what the
+ * table says of itself. ERR_CHECKSUM, ERR_NEWER_FORMAT, ERR_CORRUPT, ERR_IO. Close it in any case.
+ */
+MUST_USE enum err kv_incoming_complete(struct kv_incoming *in, struct view sha256,
+                                       struct kv_snapshot_facts *out);
+/* The file stays; kv_generation_remove removes it. NULL is fine. */
+void kv_incoming_close(struct kv_incoming **in);
+
 #endif

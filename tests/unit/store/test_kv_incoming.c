@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A table that comes in chunks: whole, it is the table of the next generation; out of order, too much, with a
+ * flipped bit, of a newer format or on a full disk it is refused, and the living table is not touched.
+ * Real files. Traps 46, 58.
+ */
+#include "../kv/fixture.h"
+#include "base/sha256.h"
+#include "fault_vfs.h"
+#include "store_test.h"
+
+/* A copy of a table with `keys` keys, as octets. */
+static struct bytes copy_of(int keys)
+{
+    struct fixture f;
+    struct kv_snapshot *s = NULL;
+    struct kv_snapshot_facts facts;
+    char problem[TEST_PROBLEM_MAX];
+    bool done = false;
+    struct bytes out = {0};
+    fixture_start(&f);
+    for (int i = 0; i < keys; i++) {
+        char key[16];
+        (void)snprintf(key, sizeof(key), "key-%04d", i);
+        fixture_put(&f, key, "a value of some octets, so that there are pages");
+    }
+    fixture_flush(&f);
+    CU_ASSERT_EQUAL_FATAL(kv_snapshot_begin(f.directory, 0, 0, 0, &s, problem, sizeof(problem)),
+                          OK);
+    while (!done) {
+        CU_ASSERT_EQUAL_FATAL(kv_snapshot_step(s, 1000, &done), OK);
+    }
+    kv_snapshot_facts(s, &facts);
+    out.size = facts.bytes;
+    out.data = mem_alloc(out.size);
+    CU_ASSERT_EQUAL_FATAL(kv_snapshot_read(s, 0, out.data, out.size), OK);
+    kv_snapshot_close(&s);
+    fixture_end(&f);
+    return out;
+}
+
+static void digest_of(const struct bytes *octets, uint8_t out[SHA256_BYTES])
+{
+    struct sha256 s;
+    sha256_start(&s);
+    sha256_add(&s, bytes_view(octets));
+    sha256_finish(&s, out);
+}
+
+static enum err write_all(struct kv_incoming *in, const struct bytes *octets, size_t chunk)
+{
+    enum err error = OK;
+    for (size_t at = 0; error == OK && at < octets->size; at += chunk) {
+        size_t left = octets->size - at;
+        error = kv_incoming_write(in, at, view_of(octets->data + at, left < chunk ? left : chunk));
+    }
+    return error;
+}
+
+static enum err receive(const char *folder, const struct bytes *octets, size_t chunk,
+                        struct kv_snapshot_facts *facts)
+{
+    struct kv_incoming *in = NULL;
+    uint8_t digest[SHA256_BYTES];
+    digest_of(octets, digest);
+    enum err error = kv_incoming_begin(folder, 0, 1, octets->size, &in);
+    if (error == OK) {
+        error = write_all(in, octets, chunk);
+    }
+    if (error == OK) {
+        error = kv_incoming_complete(in, view_of(digest, sizeof(digest)), facts);
+    }
+    kv_incoming_close(&in);
+    return error;
+}
+
+static void whole(void)
+{
+    struct fixture f;
+    struct kv_snapshot_facts facts;
+    struct kv_meta meta;
+    struct bytes octets = copy_of(300);
+    char problem[TEST_PROBLEM_MAX];
+    fixture_start(&f);
+    fixture_put(&f, "living", "table");
+    fixture_flush(&f);
+    test_file_write(f.directory, "group-0/kv-1.db-wal", view_of_text("of an attempt before"));
+    CU_ASSERT_EQUAL(receive(f.directory, &octets, 5000, &facts), OK);
+    CU_ASSERT_EQUAL(facts.applied_index, 300);
+    CU_ASSERT_EQUAL(facts.revision, 301);
+    CU_ASSERT_EQUAL(facts.bytes, octets.size);
+    struct kv_writer *w = NULL;
+    CU_ASSERT_EQUAL_FATAL(kv_writer_open(f.directory, 0, 1, &w, &meta, problem, sizeof(problem)),
+                          OK);
+    CU_ASSERT_EQUAL(meta.applied_index, 300);
+    CU_ASSERT_EQUAL(meta.generation, 1);
+    kv_writer_close(&w);
+    char value[64];
+    CU_ASSERT_STRING_EQUAL(fixture_get(&f, "living", 0, value), "table");
+    bytes_free(&octets);
+    fixture_end(&f);
+}
+
+static void refused(void)
+{
+    struct fixture f;
+    struct kv_incoming *in = NULL;
+    struct kv_snapshot_facts facts;
+    uint8_t digest[SHA256_BYTES];
+    struct bytes octets = copy_of(100);
+    fixture_start(&f);
+    digest_of(&octets, digest);
+
+    CU_ASSERT_EQUAL_FATAL(kv_incoming_begin(f.directory, 0, 1, octets.size, &in), OK);
+    CU_ASSERT_EQUAL(kv_incoming_write(in, 4096, view_of(octets.data, 10)), ERR_INVALID);
+    CU_ASSERT_EQUAL(kv_incoming_write(in, 0, view_of(octets.data, 10)), OK);
+    CU_ASSERT_EQUAL(kv_incoming_write(in, 0, view_of(octets.data, 10)), ERR_INVALID); /* again */
+    CU_ASSERT_EQUAL(kv_incoming_received(in), 10);
+    CU_ASSERT_EQUAL(kv_incoming_write(in, 10, view_of(octets.data, octets.size)), ERR_INVALID);
+    octets.data[5000] ^= 1;
+    CU_ASSERT_EQUAL(kv_incoming_write(in, 10, view_of(octets.data + 10, octets.size - 10)), OK);
+    CU_ASSERT_EQUAL(kv_incoming_complete(in, view_of(digest, sizeof(digest)), &facts),
+                    ERR_CHECKSUM);
+    kv_incoming_close(&in);
+    octets.data[5000] ^= 1;
+
+    /* of another kind of file; of a newer format */
+    octets.data[68] ^= 1; /* application id */
+    CU_ASSERT_EQUAL(receive(f.directory, &octets, octets.size, &facts), ERR_CORRUPT);
+    octets.data[68] ^= 1;
+    octets.data[63] = 99; /* user_version */
+    CU_ASSERT_EQUAL(receive(f.directory, &octets, octets.size, &facts), ERR_NEWER_FORMAT);
+    octets.data[63] = KV_DB_FORMAT;
+    CU_ASSERT_EQUAL(receive(f.directory, &octets, octets.size, &facts), OK);
+
+    CU_ASSERT_EQUAL(kv_incoming_begin(f.directory, 0, 1, UINT64_MAX / 2, &in), ERR_DISK_FULL);
+    CU_ASSERT_PTR_NULL(in);
+    fault_vfs_install();
+    fault_vfs_arm(FAULT_WRITE, "kv-1.db", 2, SQLITE_FULL, FAULT_ONCE);
+    CU_ASSERT_EQUAL(receive(f.directory, &octets, 4096, &facts), ERR_DISK_FULL);
+    fault_vfs_arm(FAULT_SYNC, "kv-1.db", 1, SQLITE_IOERR_FSYNC, FAULT_ONCE);
+    CU_ASSERT_EQUAL(receive(f.directory, &octets, 4096, &facts), ERR_IO);
+    fault_vfs_arm(FAULT_OPEN, "kv-1.db", 1, SQLITE_CANTOPEN, FAULT_ONCE);
+    CU_ASSERT_EQUAL(receive(f.directory, &octets, 4096, &facts), ERR_IO);
+    fault_vfs_remove();
+    bytes_free(&octets);
+    fixture_end(&f);
+}
+
+SUITE("store: a table that comes in", TEST(whole), TEST(refused))
