@@ -164,6 +164,7 @@ static void flush(void *self, uint64_t now_us)
 {
     struct client_actor *a = self;
     a->now_us = now_us;
+    keepalives_flush(a);
     connections_flush(&a->shared, now_us);
     watches_flush(a);
     if (a->stopping) {

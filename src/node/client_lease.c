@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * client_lease.c: the methods of etcd's Lease service. Grants, revokes and look-ups are one step each, as
- * in client_kv.c. Keepalives are gathered: whatever asks while a batch is under way goes into the next
- * one, for all streams of this actor together, so that 100,000 leases cost the log a few entries a
- * second and not 100,000 (design: "keepalives batched into one entry per group commit").
+ * in client_kv.c. Keepalives are gathered: whatever asks in one round of the actor, or while a batch is
+ * under way, goes into the next one, for all streams of this actor together, so that 100,000 leases cost
+ * the log a few entries a second and not 100,000 (design: "keepalives batched into one entry per group
+ * commit").
  *
  * In: LeaseKeepAliveRequests of any number of streams. Out: one COMMAND_LEASE_KEEPALIVE at a time, made by
  * an internal call, and an answer for each request on its stream when the batch has been applied here. A batch
@@ -230,9 +231,10 @@ static void drop_dead(struct keepalives *k)
     }
 }
 
-static void send_batch(struct client_actor *a, struct keepalives *k)
+void keepalives_flush(struct client_actor *a)
 {
-    if (k->sent > 0 || k->call == NULL) {
+    struct keepalives *k = a->keepalives;
+    if (k == NULL || k->sent > 0 || k->call == NULL) {
         return;
     }
     drop_dead(k);
@@ -278,7 +280,6 @@ static void batch_reply(struct client_actor *a, struct client_call *call,
         request_done(asked.stream);
     }
     k->sent = 0;
-    send_batch(a, k);
 }
 
 /* Refused, or nobody knows: the streams that the batch was for end, and their clients begin again. */
@@ -296,7 +297,6 @@ static void batch_refused(struct client_actor *a, struct client_call *call, enum
         request_done(asked.stream);
     }
     k->sent = 0;
-    send_batch(a, k);
 }
 
 /* Only a stop of the node ends it; the streams end by the same. */
@@ -359,7 +359,6 @@ static void keepalive_message(struct client_actor *a, struct client_call *call, 
     QUEUE_RESERVE(k->items, k->first, k->count, k->capacity);
     k->items[k->first + k->count++] = (struct keepalive){.stream = stream, .id = id};
     stream->waiting++;
-    send_batch(a, k);
 }
 
 static void keepalive_half_closed(struct client_actor *a, struct client_call *call)

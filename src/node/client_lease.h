@@ -12,6 +12,8 @@ struct keepalives;
 /* An id for a lease whose client leaves it to us: positive, 63 bits, drawn. May, hardly, exist already. */
 int64_t client_lease_id(struct client_actor *a);
 
+/* The actor's round is over: what was gathered in it goes, if nothing is under way. */
+void keepalives_flush(struct client_actor *a);
 /* With the actor. NULL is fine. */
 void keepalives_free(struct keepalives *k);
 
