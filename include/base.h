@@ -69,6 +69,7 @@
     X(ERR_LEASE_PROVIDED, "lease is provided")                                                     \
     X(ERR_LEASE_NOT_FOUND, "requested lease not found")                                            \
     X(ERR_INVALID_SORT, "invalid sort option")                                                     \
+    X(ERR_INVALID_COMPARE, "unknown result or target of a compare")                                \
     X(ERR_TOO_MANY_OPS, "too many operations")                                                     \
     X(ERR_DUPLICATE_KEY, "duplicate key given in txn request")                                     \
     X(ERR_LEASE_EXISTS, "lease already exists")                                                    \

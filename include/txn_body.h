@@ -141,7 +141,7 @@ bool txn_body_is_serializable(const struct txn_body *body);
  *
  * ERR_TOO_MANY_OPS (also: nested too deep), ERR_KEY_EMPTY, ERR_VALUE_PROVIDED, ERR_LEASE_PROVIDED,
  * ERR_INVALID_SORT, ERR_KEY_NOT_FOUND (etcd's answer to an empty operation), ERR_DUPLICATE_KEY,
- * ERR_INVALID (an unknown compare).
+ * ERR_INVALID_COMPARE.
  */
 MUST_USE enum err txn_body_check(const struct txn_body *body, size_t ops_max);
 

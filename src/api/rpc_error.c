@@ -73,6 +73,9 @@ struct rpc_error rpc_error_of(enum err error)
         return (struct rpc_error){CODE_NOT_FOUND, "etcdserver: requested lease not found"};
     case ERR_INVALID_SORT:
         return (struct rpc_error){CODE_INVALID, "etcdserver: invalid sort option"};
+    /* etcd takes an unknown comparison for one that holds; a guard must not be skipped silently */
+    case ERR_INVALID_COMPARE:
+        return (struct rpc_error){CODE_INVALID, "holdfast: unknown result or target of a compare"};
     case ERR_TOO_MANY_OPS:
         return (struct rpc_error){CODE_INVALID, "etcdserver: too many operations in txn request"};
     case ERR_DUPLICATE_KEY:

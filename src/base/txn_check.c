@@ -42,7 +42,7 @@ static enum err check_head(const struct txn_body *body, size_t ops_max, size_t *
             return ERR_KEY_EMPTY;
         }
         if ((unsigned)c->result > TXN_NOT_EQUAL || (unsigned)c->target > TXN_LEASE) {
-            return ERR_INVALID;
+            return ERR_INVALID_COMPARE;
         }
     }
     return OK;

@@ -96,6 +96,16 @@ def _json_padding(op, left, right):
     return op.via == "json" and op.detail.get("body", "").endswith(('"YQ"}', '"_w=="}')) and left.code == 400 and right.code == 200
 
 
+def _json_null(op, left, right):
+    return op.via == "json" and op.detail.get("body") == "null" and left.code == 200 and right.code == 400 and \
+        _json(right, "code") == INVALID_ARGUMENT
+
+
+def _compare_numbers(op, left, right):
+    return op.kind == "Txn" and left.code in (0, 200) and \
+        "holdfast: unknown result or target of a compare" in (right.text, _json(right, "message"))
+
+
 TABLE = [
     Allowed("versions", "The version in `Status` and `/version`, and the fields of `Status` that 3.6 added.",
             "holdfast speaks etcd 3.6; the etcd compared with is Debian's 3.4.23. Clients steer by the version."),
@@ -125,6 +135,14 @@ TABLE = [
             "etcd does not read them. Who sends them is mistaken about what was sent, and should know.", _json_behind),
     Allowed("json-padding", "JSON: base64 without padding, and in the form for URLs, is taken.",
             "As etcd 3.6's gateway does; 3.4's refuses it.", _json_padding),
+    Allowed("json-null", "JSON: `null` as the whole body is INVALID_ARGUMENT.",
+            "As etcd 3.6's gateway; 3.4's takes it for an empty message.", _json_null),
+    Allowed("txn-minus-one", "In a transaction a Range at revision -1 is refused as compacted on every store.",
+            "As any other negative revision there. etcd takes exactly -1 for *now* as long as the store was never "
+            "compacted. Not drawn, as what the transaction writes would differ."),
+    Allowed("compare", "An unknown result or target of a compare is INVALID_ARGUMENT.",
+            "etcd takes a result that it does not know for a compare that holds. A guard must not be skipped silently.",
+            _compare_numbers),
     Allowed("busy", "`etcdserver: too many requests` is RESOURCE_EXHAUSTED (8).",
             "As etcd defines it; its mapping lets UNKNOWN (2) out. Not reached by this test."),
 ]

@@ -267,6 +267,8 @@ class Generator:
                 request = self.range_request(revision_none=90)
                 request.sort_order = min(request.sort_order, 2)
                 request.serializable = self.chance(20)
+                if request.revision == -1:
+                    request.revision = -2  # see the known difference "txn-minus-one"
                 op.request_range.CopyFrom(request)
             elif kind == "delete":
                 request = self.delete_request()
@@ -319,6 +321,7 @@ class Generator:
             for op in request.success:
                 op.request_range.serializable = True
                 op.request_range.sort_order = min(op.request_range.sort_order, 2)
+                op.request_range.revision = max(op.request_range.revision, 0)
             return Op("Txn", self.node(), request, local=True)
         else:
             inner = request

@@ -205,7 +205,7 @@ class Json(unittest.TestCase):
         self.same("/v3/election/proclaim", {"leader": won["leader"]})
         self.same("/v3/lease/revoke", {"ID": "4660"})
 
-    @shows("curl, JSON", "/v3/maintenance/status, hash; /v3/cluster/member/list", "fields and their types")
+    @shows("curl, JSON", "/v3/maintenance/status; /v3/cluster/member/list", "fields and their types")
     def test_maintenance(self):
         for path in ("/v3/maintenance/status", "/v3/cluster/member/list"):
             status, theirs = post(self.oracle.address, path, {})

@@ -121,7 +121,7 @@ static void fields(void)
     struct txn_op nested = nest(&body);
     CU_ASSERT_EQUAL(check_then(&nested, 1), ERR_KEY_EMPTY);
     compare = (struct txn_compare){.key = v("k"), .target = (enum txn_compare_target)5};
-    CU_ASSERT_EQUAL(txn_body_check(&body, OPS_MAX), ERR_INVALID);
+    CU_ASSERT_EQUAL(txn_body_check(&body, OPS_MAX), ERR_INVALID_COMPARE);
     /* in the order of the request: before the duplicates, the first one wins */
     CU_ASSERT_EQUAL(CHECK(put("a"), put("a"), put("")), ERR_KEY_EMPTY);
 }
