@@ -20,6 +20,7 @@
 #define HOLDFAST_ACTOR_H
 
 #include "base.h"
+#include "histogram.h"
 
 struct actor;
 
@@ -31,7 +32,8 @@ struct msg {
     _Atomic(struct msg *) next; /* the inbox's link; only src/actor touches it */
     struct actor *from; /* the sending actor, NULL when sent from outside; set by actor_send */
     void (*release)(struct msg *self);
-    uint32_t kind; /* of the receiver's enum in message.h */
+    uint32_t kind;    /* of the receiver's enum in message.h */
+    uint64_t sent_us; /* when, as the sender knew the time; 0: from outside. Set by actor_send */
 };
 
 /* Allocate a zeroed message of the type with its kind and release function filled in. */
@@ -110,6 +112,20 @@ void actor_stopped(struct actor *self);
 /* A stopwatch in microseconds for statistics (how long an fsync took); virtual time in the
  * simulator. Never a base for decisions. */
 uint64_t actor_stopwatch_us(void);
+
+/* What the runner counts of an actor, for monitoring. */
+#define ACTOR_FIGURES_NAME_MAX 63
+struct actor_figures {
+    char name[ACTOR_FIGURES_NAME_MAX + 1];
+    uint64_t messages;        /* handled */
+    uint64_t rounds;          /* groups of handler calls with one flush behind them */
+    uint64_t busy_us;         /* in handlers */
+    uint64_t queued;          /* messages waiting now, QUEUED_COUNT_MAX at most */
+    struct histogram wait_us; /* from sending to handling */
+};
+#define ACTOR_QUEUED_COUNT_MAX 100000
+/* The running actor's own. In the simulator only name, messages and queued. */
+void actor_figures(struct actor *self, struct actor_figures *out);
 
 /* Wall clock in seconds since 1970 is deliberately not offered. */
 

@@ -14,6 +14,7 @@
 #include "actor.h"
 #include "command.h"
 #include "entry.h"
+#include "figures.h"
 #include "kv.h"
 #include "membership.h"
 #include "raft.h"
@@ -31,6 +32,9 @@
     (((uint64_t)(client_index) << REQUEST_CLIENT_SHIFT) | (counter))
 #define REQUEST_CLIENT_OF(request_id) ((size_t)((request_id) >> REQUEST_CLIENT_SHIFT))
 #define CLIENTS_MAX                   64
+
+/* RAFT_, LOG_, APPLY_, FLUSH_, WATCH_, PEER_ and CLIENT_FIGURES carry struct figures (figures.h) from the client
+ * actor that was asked through all of them and back. */
 
 /* ---- to timer ---------------------------------------------------------------------------------- */
 
@@ -73,6 +77,7 @@ enum raft_kind {
     RAFT_KV_DURABLE,
     RAFT_TICK,
     RAFT_PROBE,
+    RAFT_FIGURES,
 };
 
 /* client -> raft: append this command. Answered by CLIENT_REPLY from apply (applied) or from raft (refused).
@@ -171,7 +176,7 @@ struct raft_index {
 
 /* ---- to log ------------------------------------------------------------------------------------- */
 
-enum log_kind { LOG_PERSIST = 200, LOG_READ, LOG_TRIM, LOG_CLUSTER_ID, LOG_PROBE };
+enum log_kind { LOG_PERSIST = 200, LOG_READ, LOG_TRIM, LOG_CLUSTER_ID, LOG_PROBE, LOG_FIGURES };
 
 /* raft -> log: one transaction with whatever else waits; answered by RAFT_DURABLE after the commit. */
 struct log_persist {
@@ -204,7 +209,7 @@ struct log_cluster_id {
 
 /* ---- to peer ------------------------------------------------------------------------------------ */
 
-enum peer_kind { PEER_SEND = 300, PEER_SOCKET, PEER_IDENTITY };
+enum peer_kind { PEER_SEND = 300, PEER_SOCKET, PEER_IDENTITY, PEER_FIGURES };
 
 /* raft -> peer: put it on the wire; dropped if there is no connection. */
 struct peer_send {
@@ -243,6 +248,7 @@ enum apply_kind {
     APPLY_READ,
     APPLY_STATUS,
     APPLY_FLUSHED,
+    APPLY_FIGURES,
     APPLY_COPY,
     APPLY_CLOCK,
     APPLY_WATCH,
@@ -303,6 +309,7 @@ enum watch_kind {
     WATCH_PROGRESS,
     WATCH_STREAM_CLOSED,
     WATCH_ACK,
+    WATCH_FIGURES,
 };
 
 /* What apply may have sent to watch and not got back; beyond it apply stops recording and begins anew
@@ -360,7 +367,7 @@ struct watch_ack {
 
 /* ---- to flush ----------------------------------------------------------------------------------- */
 
-enum flush_kind { FLUSH_BATCH = 500 };
+enum flush_kind { FLUSH_BATCH = 500, FLUSH_FIGURES };
 
 /* apply -> flush: write it in one transaction; answered by APPLY_FLUSHED and RAFT_KV_DURABLE. */
 struct flush_batch {
@@ -403,6 +410,7 @@ enum client_kind {
     CLIENT_STATE,
     CLIENT_COPY,
     CLIENT_WATCH,
+    CLIENT_FIGURES,
 };
 
 /* listener -> client: an accepted connection, moved. */

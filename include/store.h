@@ -150,6 +150,7 @@ struct db_figures {
     uint64_t commits, checkpoints;
     uint64_t checkpoint_blocked_count; /* in a row: someone's open read transaction pins the WAL */
     uint64_t last_commit_us, longest_commit_us;
+    uint64_t pinned_us; /* how long an open read transaction has kept the WAL; 0: none does */
 };
 void log_db_figures(struct log_db *db, struct db_figures *out);
 

@@ -84,6 +84,9 @@ struct actor {
     size_t watched_count;
     struct epoll_event events[ACTOR_EVENTS_MAX];
     int event_count; /* reported by the last sleep and not yet looked at */
+
+    uint64_t known_us; /* the latest time this thread has read: what messages are stamped with */
+    struct actor_figures figures; /* all but `queued` */
 };
 
 static _Thread_local struct actor *current_actor = NULL;
@@ -100,7 +103,20 @@ static uint64_t clock_now_us(void)
 
 uint64_t actor_stopwatch_us(void)
 {
-    return clock_now_us();
+    uint64_t now_us = clock_now_us();
+    if (current_actor != NULL) {
+        current_actor->known_us =
+            now_us; /* what is sent behind a long fsync was not sent before it */
+    }
+    return now_us;
+}
+
+void actor_figures(struct actor *a, struct actor_figures *out)
+{
+    ASSERT(a == current_actor);
+    *out = a->figures;
+    (void)snprintf(out->name, sizeof(out->name), "%s", a->name);
+    out->queued = inbox_count(&a->inbox, ACTOR_QUEUED_COUNT_MAX) + (a->parked != NULL ? 1 : 0);
 }
 
 /* ---- fatal -------------------------------------------------------------------------------------- */
@@ -259,6 +275,7 @@ void actor_send_base(struct actor *to, struct msg **m)
     struct msg *sent = *m;
     *m = NULL;
     sent->from = current_actor;
+    sent->sent_us = current_actor != NULL ? current_actor->known_us : 0;
     if (inbox_push(&to->inbox, sent)) {
         wake(to);
     }
@@ -346,6 +363,11 @@ static void handle_one(struct actor *a, struct msg *m, uint64_t now_us)
     if (m == &a->stop_request) {
         a->ops->stop(a->self, now_us);
     } else {
+        a->figures.messages++;
+        if (m->sent_us != 0) { /* a message may have come after this round's time was read */
+            histogram_add(&a->figures.wait_us, now_us > m->sent_us ? now_us - m->sent_us : 0,
+                          HISTOGRAM_TIMES);
+        }
         a->ops->handle(a->self, m, now_us);
     }
 }
@@ -434,6 +456,7 @@ static void sleep_until_something(struct actor *a)
 static void actor_loop(struct actor *a)
 {
     uint64_t now_us = clock_now_us();
+    a->known_us = now_us;
     if (a->ops->started != NULL) {
         a->called = true;
         a->ops->started(a->self, now_us);
@@ -453,6 +476,10 @@ static void actor_loop(struct actor *a)
         if (a->called && a->ops->flush != NULL) {
             a->ops->flush(a->self, now_us);
         }
+        if (a->called) {
+            a->figures.rounds++;
+            a->figures.busy_us += clock_now_us() - now_us;
+        }
         a->called = false;
         if (a->stopped) {
             return;
@@ -461,6 +488,7 @@ static void actor_loop(struct actor *a)
             sleep_until_something(a);
         }
         now_us = clock_now_us();
+        a->known_us = now_us;
     }
 }
 

@@ -104,3 +104,16 @@ void inbox_unpark(struct inbox *inbox)
      * a producer that read `false` just before it would be seen by no later exchange of ours. */
     atomic_exchange_explicit(&inbox->asleep, false, memory_order_acq_rel);
 }
+
+size_t inbox_count(const struct inbox *inbox, size_t most)
+{
+    size_t count = 0;
+    const struct msg *m = inbox->tail;
+    while (m != NULL && count < most) {
+        count += m != &inbox->stub ? 1 : 0;
+        /* acquire: as in inbox_take, the message behind the link is complete. A message stays linked until
+         * this thread takes it. */
+        m = atomic_load_explicit(&m->next, memory_order_acquire);
+    }
+    return count;
+}

@@ -69,6 +69,9 @@ struct msg *inbox_take(struct inbox *inbox);
  */
 struct msg *inbox_park(struct inbox *inbox);
 
+/* How many messages wait, as far as the consumer can see; counts to `most`. Consumer only. */
+size_t inbox_count(const struct inbox *inbox, size_t most);
+
 /* The consumer has returned from its sleep, for whatever reason. Consumer only. */
 void inbox_unpark(struct inbox *inbox);
 

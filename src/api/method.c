@@ -72,6 +72,16 @@ static const struct method methods[] = {
     SERVER_STREAM(HEALTH_WATCH, "/grpc.health.v1.Health/Watch"),
 };
 
+const struct method *method_of_kind(enum method_kind kind)
+{
+    for (size_t i = 0; i < ARRAY_COUNT(methods); i++) {
+        if (methods[i].kind == kind) {
+            return &methods[i];
+        }
+    }
+    return NULL;
+}
+
 const struct method *method_find(struct view path, bool *known_service)
 {
     for (size_t i = 0; i < ARRAY_COUNT(methods); i++) {

@@ -57,6 +57,9 @@ struct method {
     const char *path; /* "/package.Service/Method" */
 };
 
+/* The first method of this kind. */
+const struct method *method_of_kind(enum method_kind kind);
+
 /* NULL: nobody serves it; *known_service then says whether the service at least is known. */
 const struct method *method_find(struct view path, bool *known_service);
 

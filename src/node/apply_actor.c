@@ -93,6 +93,7 @@ struct apply_actor {
     struct held_reply *held;
     size_t held_count, held_capacity;
 
+    uint64_t puts, delete_ranges, txns, ranges; /* done here */
     uint64_t applied_told;
     bool overlay_full_said;
 };
@@ -200,6 +201,7 @@ static bool read_work(struct apply_actor *a, struct pending_read *pending)
         return false;
     }
     struct result *result = kv_read_finish(&pending->read);
+    a->ranges++;
     reply(a, pending->request->request_id, &result, pending->charged);
     MSG_FREE(pending->request);
     return true;
@@ -403,6 +405,19 @@ static void reply_or_hold(struct apply_actor *a, uint64_t request_id, struct res
 /* ---- entries ------------------------------------------------------------------------------------ */
 
 /* Apply what waits until nothing is left or the overlay is full. */
+static void count_command(struct apply_actor *a, const struct entry *e)
+{
+    uint8_t op = 0;
+    uint32_t key_size = 0;
+    if (e->type != ENTRY_COMMAND) {
+        return;
+    }
+    command_peek(e->data, &op, &key_size);
+    a->puts += op == COMMAND_PUT ? 1 : 0;
+    a->delete_ranges += op == COMMAND_DELETE_RANGE ? 1 : 0;
+    a->txns += op == COMMAND_TXN ? 1 : 0;
+}
+
 static void apply_waiting(struct apply_actor *a, uint64_t now_us)
 {
     while (a->block_count > 0) {
@@ -426,6 +441,7 @@ static void apply_waiting(struct apply_actor *a, uint64_t now_us)
             if (error != OK) {
                 fail(error, "apply");
             }
+            count_command(a, e);
             if (ours) {
                 reply_or_hold(a, e->request_id, &result);
             }
@@ -508,6 +524,22 @@ static void take_status(struct apply_actor *a, struct node_status *status)
     ACTOR_SEND(client, status);
 }
 
+static void give_figures(struct apply_actor *a, struct figures *figures)
+{
+    uint64_t file_bytes = 0;
+    uint64_t used_bytes = 0;
+    kv_sizes(a->kv, &file_bytes, &used_bytes, &figures->overlay_bytes);
+    figures->revision = kv_revision(a->kv);
+    figures->compact_revision = kv_compact_revision(a->kv);
+    figures->applied_index = kv_applied_index(a->kv);
+    figures->lease_count = kv_lease_count(a->kv);
+    figures->puts = a->puts;
+    figures->delete_ranges = a->delete_ranges;
+    figures->txns = a->txns;
+    figures->ranges = a->ranges;
+    figures_pass_on(&figures);
+}
+
 static void handle(void *self, struct msg *m, uint64_t now_us)
 {
     struct apply_actor *a = self;
@@ -522,6 +554,9 @@ static void handle(void *self, struct msg *m, uint64_t now_us)
         return;
     case APPLY_STATUS:
         take_status(a, (struct node_status *)m);
+        return;
+    case APPLY_FIGURES:
+        give_figures(a, (struct figures *)m);
         return;
     case APPLY_COPY:
         take_copy(a, (struct copy_request *)m);

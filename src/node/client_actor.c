@@ -91,6 +91,11 @@ static void handle(void *self, struct msg *m, uint64_t now_us)
     case CLIENT_COPY:
         take_copy(a, (const struct client_copy *)m);
         break;
+    case CLIENT_FIGURES: {
+        struct figures *figures = (struct figures *)m;
+        calls_take_figures(a, &figures);
+        return;
+    }
     case CLIENT_BARRIER:
         calls_take_barrier(a, (struct client_barrier *)m);
         break;

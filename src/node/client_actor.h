@@ -79,6 +79,9 @@ struct call_ops {
                   const struct watch_response *response);
     /* The answer to a request to the copy actor under this call's stream number; borrowed. */
     void (*copy)(struct client_actor *a, struct client_call *call, const struct client_copy *m);
+    /* The answer to call_figures; borrowed. */
+    void (*figures)(struct client_actor *a, struct client_call *call,
+                    const struct figures *figures);
     /* call_want_drained's answer. */
     void (*drained)(struct client_actor *a, struct client_call *call);
     /* call_set_timer's time has come. */
@@ -116,6 +119,7 @@ struct client_call {
     uint64_t request_id;       /* of the step under way; 0: none */
     uint64_t stream_number;    /* 0: none */
     uint64_t bytes_held;
+    uint64_t proposed_us;
     struct bytes command; /* of a write until it is answered: it may have to be proposed again */
     struct client_call *next, *previous; /* of the lasting ones */
     struct client_call **list;           /* the head of the list it is in; NULL: in none */
@@ -152,6 +156,7 @@ struct client_actor {
     size_t pool_count;
     size_t call_count;
     size_t internal_count;
+    struct figures_clients figures;
     struct client_call *lasting[2]; /* two lists, so that all can be visited while some end */
     size_t lasting_current;         /* where new ones go */
     struct client_watches *watches; /* of client_watch.c; NULL: nothing yet */
@@ -199,6 +204,8 @@ void call_propose(struct client_actor *a, struct client_call *call, const struct
 void call_query(struct client_actor *a, struct client_call *call, const struct query *query);
 /* Ask raft and apply how they are; answered by ops->status. */
 void call_status(struct client_actor *a, struct client_call *call);
+/* Ask every actor of the node for its figures; answered by ops->figures. */
+void call_figures(struct client_actor *a, struct client_call *call);
 /* The members as of now, confirmed by a quorum; answered by ops->status or ops->refused. */
 void call_members(struct client_actor *a, struct client_call *call);
 /* Forget the step under way, if any. */
@@ -263,6 +270,8 @@ static inline struct client_actor *client_actor_of(const struct client_connectio
 
 void calls_take_reply(struct client_actor *a, const struct client_reply *reply);
 void calls_take_status(struct client_actor *a, const struct node_status *status);
+/* *figures moves: it is answered here, or goes on its way. */
+void calls_take_figures(struct client_actor *a, struct figures **figures);
 void calls_take_barrier(struct client_actor *a, const struct client_barrier *barrier);
 void calls_take_state(struct client_actor *a, const struct client_state *state);
 void call_expired(struct client_actor *a, struct client_call *call);

@@ -126,8 +126,18 @@ static void call_settle(struct client_actor *a, struct client_call *call)
     call->stream_number = 0; /* the ops tell by it whose watch or copy is over */
 }
 
+static void count_handled(struct client_actor *a, const struct method *method, uint8_t code)
+{
+    if (method != NULL && code < FIGURES_CODES) {
+        a->figures.handled[method->kind][code]++;
+    }
+}
+
 void call_close(struct client_actor *a, struct client_call *call)
 {
+    if (!call->answered) { /* its client has left */
+        count_handled(a, call->method, GRPC_CANCELED);
+    }
     call_settle(a, call);
     grpc_reader_free(&call->reader);
     http2_chunk_free(&call->chunk);
@@ -169,8 +179,8 @@ void call_give_bytes(struct client_actor *a, struct client_call *call, uint64_t 
     credits_give(a->bytes, bytes);
 }
 
-struct client_call *call_admit(struct client_actor *a, struct client_connection *c,
-                               const struct call_request *request, struct rpc_error *error)
+static struct client_call *admit(struct client_actor *a, struct client_connection *c,
+                                 const struct call_request *request, struct rpc_error *error)
 {
     const struct call_ops *ops = request->ops;
     if (a->stopping || ops == NULL) {
@@ -214,6 +224,19 @@ struct client_call *call_admit(struct client_actor *a, struct client_connection 
     return call;
 }
 
+struct client_call *call_admit(struct client_actor *a, struct client_connection *c,
+                               const struct call_request *request, struct rpc_error *error)
+{
+    if (request->method != NULL) {
+        a->figures.started[request->method->kind]++;
+    }
+    struct client_call *call = admit(a, c, request, error);
+    if (call == NULL) {
+        count_handled(a, request->method, error->code);
+    }
+    return call;
+}
+
 static void internal_finish(struct client_actor *a, struct client_call *call)
 {
     call_close(a, call);
@@ -245,6 +268,7 @@ void call_dispatch(struct client_actor *a, struct client_call *call, struct view
 {
     ASSERT(!call->answered);
     ASSERT(!call->dispatched);
+    a->figures.received_bytes += message.size;
     call->dispatched = call->method == NULL || !call->method->client_streams;
     call->ops->message(a, call, message);
 }
@@ -307,6 +331,7 @@ uint8_t *call_room(struct client_actor *a, struct client_call *call, size_t size
         (void)call_take_bytes(a, call, size);
     }
     call_begin(a, call);
+    a->figures.sent_bytes += size;
     return call->transport->room(a, call, size);
 }
 
@@ -317,6 +342,7 @@ uint8_t *call_room_or_fail(struct client_actor *a, struct client_call *call, siz
         return NULL;
     }
     call_begin(a, call);
+    a->figures.sent_bytes += size;
     return call->transport->room(a, call, size);
 }
 
@@ -344,12 +370,14 @@ void call_end(struct client_actor *a, struct client_call *call)
 
 void call_finish(struct client_actor *a, struct client_call *call)
 {
+    count_handled(a, call->method, 0);
     call_end(a, call);
     call->transport->finish(a, call);
 }
 
 void call_fail(struct client_actor *a, struct client_call *call, struct rpc_error error)
 {
+    count_handled(a, call->method, error.code);
     call_end(a, call);
     call->transport->fail(a, call, error);
 }
@@ -413,6 +441,7 @@ static void send_proposal(struct client_actor *a, struct client_call *call)
     m->request_id = step_number(a, call);
     m->deadline_us = step_until_us(call);
     m->command = bytes_copy(bytes_view(&call->command));
+    call->proposed_us = a->now_us;
     ACTOR_SEND(a->raft, m);
 }
 
@@ -460,6 +489,12 @@ void call_members(struct client_actor *a, struct client_call *call)
     send_read(a, call, NULL);
 }
 
+void call_figures(struct client_actor *a, struct client_call *call)
+{
+    struct figures *m = figures_create(a->links, a->actor, CLIENT_FIGURES, step_number(a, call));
+    figures_pass_on(&m);
+}
+
 void call_status(struct client_actor *a, struct client_call *call)
 {
     struct node_status *m = MSG_NEW(struct node_status, RAFT_STATUS, NULL);
@@ -500,6 +535,7 @@ static void step_done(struct client_actor *a, struct client_call *call)
 {
     call->request_id = 0;
     if (call->step_is_write) {
+        histogram_add(&a->figures.write_us, a->now_us - call->proposed_us, HISTOGRAM_TIMES);
         drop_command(call);
     }
     if (call->lasting) {
@@ -547,6 +583,42 @@ void calls_take_status(struct client_actor *a, const struct node_status *status)
         step_done(a, call);
         call->ops->status(a, call, status);
     }
+}
+
+static void add_figures(struct figures_clients *sum, const struct client_actor *a)
+{
+    const struct figures_clients *own = &a->figures;
+    for (size_t i = 0; i < FIGURES_METHODS; i++) {
+        sum->started[i] += own->started[i];
+        for (size_t k = 0; k < FIGURES_CODES; k++) {
+            sum->handled[i][k] += own->handled[i][k];
+        }
+    }
+    for (size_t i = 0; i < HISTOGRAM_BUCKETS; i++) {
+        sum->write_us.buckets[i] += own->write_us.buckets[i];
+    }
+    sum->write_us.count += own->write_us.count;
+    sum->write_us.sum += own->write_us.sum;
+    sum->received_bytes += own->received_bytes;
+    sum->sent_bytes += own->sent_bytes;
+    sum->connections += a->shared.count;
+    sum->calls += a->call_count;
+}
+
+void calls_take_figures(struct client_actor *a, struct figures **figures)
+{
+    struct figures *m = *figures;
+    add_figures(&m->clients, a);
+    if (m->stop_at < m->stop_count) {
+        figures_pass_on(figures);
+        return;
+    }
+    struct client_call *call = pending_take(&a->pending, m->request_id);
+    if (call != NULL) {
+        step_done(a, call);
+        call->ops->figures(a, call, m);
+    }
+    MSG_FREE(*figures);
 }
 
 /* Rare (a change of term), so the whole table is looked through. */

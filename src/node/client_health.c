@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * client_health.c: how the node is, for people, balancers and monitoring: /version, /health, /livez, /readyz.
+ * client_health.c: how the node is, for people, balancers and monitoring: /version, /health, /livez, /readyz, /metrics.
  * A check that needs a read is a call whose steps are those reads.
  */
 #include "client_web.h"
+#include "process_figures.h"
+
+#include "../api/web_routes.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -195,6 +198,47 @@ static void start_checks(struct client_actor *a, const struct web_request *reque
     checks_go_on(a, call);
 }
 
+/* ---- /metrics ------------------------------------------------------------------------------------- */
+
+static void metrics_figures(struct client_actor *a, struct client_call *call,
+                            const struct figures *figures)
+{
+    struct process_figures process;
+    struct buffer text = {0};
+    process_figures_read(&process);
+    metrics_write(figures, &process, a->state.member_id, &text);
+    struct web_answer answer = {
+        .status = 200, .content_type = METRICS_TYPE, .body = view_of(text.data, text.size)};
+    call_end(a, call);
+    web_answer_call(a, call, &answer);
+    buffer_free(&text);
+}
+
+static void metrics_fail(struct client_actor *a, struct client_call *call, struct rpc_error error)
+{
+    char line[160];
+    (void)snprintf(line, sizeof line, "%s\n", error.text);
+    struct web_answer answer = web_text(web_status_of_code(error.code), line);
+    web_answer_call(a, call, &answer);
+}
+
+static const struct call_ops metrics_ops = {.figures = metrics_figures};
+static const struct call_transport metrics_transport = {.fail = metrics_fail};
+
+static void start_metrics(struct client_actor *a, const struct web_request *request)
+{
+    const struct call_request what = {
+        .transport = &metrics_transport, .ops = &metrics_ops, .timeout_us = UINT64_MAX};
+    struct rpc_error error;
+    struct client_call *call = web_admit(a, request, &what, NULL, &error);
+    if (call == NULL) {
+        struct web_answer answer = web_text(web_status_of_code(error.code), error.text);
+        web_answer_request(request, &answer);
+        return;
+    }
+    call_figures(a, call);
+}
+
 /* ---- the door ------------------------------------------------------------------------------------- */
 
 bool health_door(struct client_actor *a, const struct web_request *request)
@@ -202,8 +246,10 @@ bool health_door(struct client_actor *a, const struct web_request *request)
     struct view path = request->target.path;
     bool is_version = view_equal(path, view_of_text("/version"));
     bool is_health = view_equal(path, view_of_text("/health"));
+    bool is_metrics = view_equal(path, view_of_text("/metrics"));
     struct web_checks checks = {0};
-    if (!is_version && !is_health && !web_checks_parse(path, request->target.query, &checks)) {
+    if (!is_version && !is_health && !is_metrics &&
+        !web_checks_parse(path, request->target.query, &checks)) {
         return false;
     }
     if (!web_method_is(request, "GET") && !web_method_is(request, "HEAD")) {
@@ -214,6 +260,8 @@ bool health_door(struct client_actor *a, const struct web_request *request)
         web_answer_request(request, &answer);
     } else if (is_health) {
         start_health(a, request);
+    } else if (is_metrics) {
+        start_metrics(a, request);
     } else {
         start_checks(a, request, &checks);
     }

@@ -28,6 +28,7 @@ struct flush_actor {
     size_t waiting_count, waiting_capacity;
     bool busy_said, wal_dirty;
     uint64_t retry_at_us, quiet_at_us;
+    struct histogram commit_us, changes;
 };
 
 static void fail(enum err error, const char *what)
@@ -55,6 +56,14 @@ static void handle(void *self, struct msg *m, uint64_t now_us)
         ARRAY_RESERVE(a->waiting, a->waiting_capacity, a->waiting_count + 1);
         a->waiting[a->waiting_count++] = (struct flush_batch *)m;
         return;
+    case FLUSH_FIGURES: {
+        struct figures *figures = (struct figures *)m;
+        kv_writer_figures(a->writer, &figures->kv_db);
+        figures->flush_commit_us = a->commit_us;
+        figures->flush_changes = a->changes;
+        figures_pass_on(&figures);
+        return;
+    }
     }
     msg_free_base(&m);
 }
@@ -76,6 +85,7 @@ static void write_waiting(struct flush_actor *a, uint64_t now_us)
 {
     size_t written = 0;
     while (written < a->waiting_count) {
+        uint64_t begun_us = actor_stopwatch_us();
         enum err error = kv_writer_write(a->writer, a->waiting[written]->batch);
         if (error == ERR_BUSY_FILE) {
             if (!a->busy_said) {
@@ -94,6 +104,8 @@ static void write_waiting(struct flush_actor *a, uint64_t now_us)
                       a->waiting[written]->batch->number);
             a->busy_said = false;
         }
+        histogram_add(&a->commit_us, actor_stopwatch_us() - begun_us, HISTOGRAM_TIMES);
+        histogram_add(&a->changes, a->waiting[written]->batch->history_count, HISTOGRAM_COUNTS);
         say_written(a, a->waiting[written]);
         MSG_FREE(a->waiting[written]);
         written++;

@@ -43,6 +43,9 @@ struct log_actor {
     bool wal_dirty; /* something was committed since the last quiet checkpoint */
     bool mark_dirty;
     uint64_t quiet_at_us, mark_sync_at_us, retry_at_us;
+
+    struct histogram commit_us, batch;
+    uint64_t bytes;
 };
 
 static void fail(enum err error, const char *what)
@@ -88,6 +91,15 @@ static void handle(void *self, struct msg *m, uint64_t now_us)
     case LOG_CLUSTER_ID:
         a->cluster_id = ((const struct log_cluster_id *)m)->cluster_id;
         break;
+    case LOG_FIGURES: {
+        struct figures *figures = (struct figures *)m;
+        log_db_figures(a->db, &figures->log_db);
+        figures->log_commit_us = a->commit_us;
+        figures->log_batch = a->batch;
+        figures->log_bytes = a->bytes;
+        figures_pass_on(&figures);
+        return;
+    }
     case LOG_PROBE:
         m->kind = SUPERVISOR_PROBED;
         actor_send_base(a->supervisor, &m);
@@ -118,6 +130,7 @@ static bool commit_waiting(struct log_actor *a, uint64_t now_us)
         a->busy_said = false;
     }
     a->retry_at_us = UINT64_MAX;
+    uint64_t begun_us = actor_stopwatch_us();
 
     if (a->cluster_id != 0 && a->persist_count > 0) {
         error = log_db_set_cluster_id(a->db, a->cluster_id);
@@ -133,6 +146,7 @@ static bool commit_waiting(struct log_actor *a, uint64_t now_us)
         if (error != OK) {
             fail(error, "append");
         }
+        a->bytes += persist->persist.entries != NULL ? persist->persist.entries->bytes : 0;
     }
     if (a->trim_pending) {
         bool more = false;
@@ -145,6 +159,10 @@ static bool commit_waiting(struct log_actor *a, uint64_t now_us)
     error = log_db_commit(a->db);
     if (error != OK) {
         fail(error, "commit");
+    }
+    if (a->persist_count > 0) {
+        histogram_add(&a->batch, a->persist_count, HISTOGRAM_COUNTS);
+        histogram_add(&a->commit_us, actor_stopwatch_us() - begun_us, HISTOGRAM_TIMES);
     }
     return true;
 }

@@ -98,6 +98,7 @@ struct peer {
     struct inbound in;
     struct peer_hello known; /* the newest of either direction, merged; member_id 0: none yet */
     uint64_t dropped_count;
+    uint64_t sent_bytes, received_bytes;
 };
 
 /* ---- peer_actor.c ------------------------------------------------------------------------------- */

@@ -105,6 +105,20 @@ static void peer_started(void *self, uint64_t now_us)
     p->out.deadline_us = now_us; /* dial at once */
 }
 
+static void give_figures(const struct peer *p, struct figures *figures)
+{
+    if (figures->peer_count < MEMBERS_MAX) {
+        struct figures_peer *own = &figures->peers[figures->peer_count++];
+        memcpy(own->name, p->settings.name, sizeof(own->name));
+        own->member_id = p->known.member_id;
+        own->connected = p->out.state == OUT_UP;
+        own->sent_bytes = p->sent_bytes;
+        own->received_bytes = p->received_bytes;
+        own->dropped_messages = p->dropped_count;
+    }
+    figures_pass_on(&figures);
+}
+
 static void peer_handle(void *self, struct msg *m, uint64_t now_us)
 {
     struct peer *p = self;
@@ -116,6 +130,9 @@ static void peer_handle(void *self, struct msg *m, uint64_t now_us)
     case PEER_SOCKET:
         peer_inbound_take(p, (struct peer_socket *)m, now_us);
         msg_free_base(&m);
+        return;
+    case PEER_FIGURES:
+        give_figures(p, (struct figures *)m);
         return;
     case PEER_IDENTITY:
         p->own = ((const struct peer_identity *)m)->own;

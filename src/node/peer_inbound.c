@@ -149,6 +149,7 @@ void peer_inbound_ready(struct peer *p, uint64_t now_us)
         enum err error = socket_read(p->in.fd, room, PEER_READ_BYTES, &came);
         const char *reason = error == OK ? NULL : peer_closed_reason();
         peer_decoder_fed(&p->in.decoder, PEER_READ_BYTES, came);
+        p->received_bytes += came;
         if (error != OK) {
             peer_inbound_close(p, reason);
             return;

@@ -160,6 +160,7 @@ static void outbound_write(struct peer *p, uint64_t now_us)
             return;
         }
         out->unsent_start += done;
+        p->sent_bytes += done;
         progress = progress || done > 0;
         if (done < offered) {
             break; /* the socket is full */

@@ -79,6 +79,8 @@ struct raft_actor {
     uint64_t armed_at_us, timer_generation;
     struct raft_status seen; /* what was last told to clients and logged */
     uint64_t seen_configuration_index;
+    uint64_t leader_changes;   /* to a leader that is known, as etcd counts them */
+    uint64_t proposals_failed; /* of this node's clients, refused */
 };
 
 const struct raft *raft_actor_core(const struct raft_actor *self)
@@ -278,6 +280,7 @@ static void hold(struct raft_actor *a, struct raft_propose *propose)
 {
     struct held *to = propose->only_if_leader ? &a->led : &a->held;
     if (!held_push(to, &propose, a->config.raft.uncommitted_bytes_max)) {
+        a->proposals_failed++;
         refuse(a, propose->request_id, ERR_OVERLOAD);
         MSG_FREE(propose);
     }
@@ -345,6 +348,7 @@ static void propose_held(struct raft_actor *a, uint64_t now_us)
                 note_proposed(a, status.current_term, count);
             } else {
                 for (size_t i = 0; i < count; i++) {
+                    a->proposals_failed++;
                     refuse(a, held_at(&a->held, i)->request_id, error);
                 }
             }
@@ -420,6 +424,7 @@ static void take_forward_refused(struct raft_actor *a, const struct raft_message
     for (size_t i = 0; i < message->entries->count; i++) {
         const struct entry *e = &message->entries->items[i];
         if (e->origin == a->own.boot_id) {
+            a->proposals_failed++;
             refuse(a, e->request_id,
                    message->refusal == ERR_OVERLOAD ? ERR_OVERLOAD : ERR_LEADER_CHANGED);
         }
@@ -620,6 +625,9 @@ static void state_changed(struct raft_actor *a)
     if (a->seen.may_not_vote && !status.may_not_vote) {
         log_event(LOG_NOTICE, "log repaired", "reason=\"caught up with the leader; votes again\"");
     }
+    if (status.leader != 0 && status.leader != a->seen.leader) {
+        a->leader_changes++;
+    }
     a->seen = status;
     if (status.configuration_index != a->seen_configuration_index) {
         a->seen_configuration_index = status.configuration_index;
@@ -805,6 +813,15 @@ static void handle(void *self, struct msg *m, uint64_t now_us)
         }
         step(a, &event);
         break;
+    case RAFT_FIGURES: {
+        struct figures *figures = (struct figures *)m;
+        raft_status(a->core, &figures->raft);
+        figures->configuration = *raft_settled_configuration(a->core);
+        figures->leader_changes = a->leader_changes;
+        figures->proposals_failed = a->proposals_failed;
+        figures_pass_on(&figures);
+        return;
+    }
     case RAFT_PROBE:
         m->kind = LOG_PROBE;
         actor_send_base(a->to.log, &m);

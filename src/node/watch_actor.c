@@ -220,7 +220,9 @@ static void take_request(struct watch_actor *a, struct msg *m)
         take_ack(a, (const struct watch_ack *)m);
         break;
     case WATCH_CHANGES:
+    case WATCH_FIGURES: /* no requests */
         ASSERT(kind != WATCH_CHANGES);
+        ASSERT(kind != WATCH_FIGURES);
         break;
     }
     msg_free_base(&m);
@@ -280,6 +282,15 @@ static void handle(void *self, struct msg *m, uint64_t now_us)
     if (m->kind == WATCH_CHANGES) {
         take_changes(a, (struct watch_changes *)m);
         msg_free_base(&m);
+        return;
+    }
+    if (m->kind == WATCH_FIGURES) {
+        struct figures *figures = (struct figures *)m;
+        figures->has_watch = true;
+        figures->watch_streams = a->stream_count;
+        figures->watchers = a->watcher_count;
+        figures->watchers_behind = a->watcher_count - a->live.entry_count;
+        figures_pass_on(&figures);
         return;
     }
     take_request(a, m);

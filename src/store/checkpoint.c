@@ -247,4 +247,7 @@ void db_figures(struct db *db, struct db_figures *out)
     out->file_bytes = pages * DB_PAGE_BYTES;
     out->used_bytes = (pages - free_pages) * DB_PAGE_BYTES;
     out->wal_bytes = wal_bytes(db);
+    if (db->figures.checkpoint_blocked_count > 0) {
+        out->pinned_us = actor_stopwatch_us() - db->pinned_since_us;
+    }
 }

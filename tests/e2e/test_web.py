@@ -318,6 +318,117 @@ class Health(HttpTest):
             self.assertEqual(ask(address, "GET", "/readyz/none").status, 404)
             self.assertEqual(set(ask(address, "GET", "/version").json), {"etcdserver", "etcdcluster", "storage"})
 
+    def test_metrics(self):
+        for i, address in enumerate(self.addresses()):
+            for n in range(20):
+                ask(address, "PUT", f"/kv/m/{i}/{n}", "x")
+            post(address, "/v3/kv/put", {"key": b64("m")})
+            post(address, "/v3/kv/put", {"key": ""})
+            before, after = (metrics_of(ask(address, "GET", "/metrics")) for _ in range(2))
+            for name, kind in [("etcd_server_has_leader", "gauge"), ("etcd_server_leader_changes_seen_total", "counter"),
+                               ("etcd_server_proposals_committed_total", "gauge"),
+                               ("etcd_mvcc_db_total_size_in_bytes", "gauge"), ("etcd_disk_wal_fsync_duration_seconds", "histogram"),
+                               ("etcd_disk_backend_commit_duration_seconds", "histogram"),
+                               ("etcd_network_peer_sent_bytes_total", "counter"), ("process_resident_memory_bytes", "gauge"),
+                               ("grpc_server_handled_total", "counter"), ("holdfast_actor_queue_wait_seconds", "histogram"),
+                               ("holdfast_group_commit_appends", "histogram"), ("holdfast_wal_pinned_seconds", "gauge")]:
+                self.assertEqual(before[name].kind, kind)
+                self.assertTrue(before[name].samples, name)
+            # counters do not fall
+            for name, family in before.items():
+                for key, value in family.samples.items():
+                    if family.kind == "counter" or key[0].endswith(("_bucket", "_count")):
+                        self.assertLessEqual(value, after[name].samples[key], key)
+            self.assertEqual(before["etcd_server_has_leader"].one(), 1)
+            self.assertGreaterEqual(before["etcd_mvcc_put_total"].one(), 20 * (i + 1))
+            put = ('grpc_service', 'etcdserverpb.KV'), ('grpc_method', 'Put'), ('grpc_type', 'unary')
+            handled = before["grpc_server_handled_total"].samples
+            self.assertEqual(handled[("grpc_server_handled_total", put + (("grpc_code", "OK"),))], 1)
+            self.assertEqual(handled[("grpc_server_handled_total", put + (("grpc_code", "InvalidArgument"),))], 1)
+            self.assertEqual(before["grpc_server_started_total"].samples[("grpc_server_started_total", put)], 2)
+            self.assertGreater(before["process_resident_memory_bytes"].one(), 1000000)
+            self.assertEqual(len(before["etcd_network_active_peers"].samples), 2)
+
+
+# ---- a strict reader of Prometheus' text format 0.0.4 -------------------------------------------------
+
+
+class Family:
+    def __init__(self, name):
+        self.name, self.kind, self.help, self.samples = name, None, None, {}
+
+    def one(self):
+        assert len(self.samples) == 1, self.samples
+        return next(iter(self.samples.values()))
+
+
+NAME = r"[a-zA-Z_:][a-zA-Z0-9_:]*"
+SAMPLE = re.compile(rf"({NAME})(?:\{{(.*)\}})? ([0-9.eE+-]+|NaN|[+-]?Inf)\Z")
+LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\\n]|\\["\\n])*)"(?:,|\Z)')
+
+
+def labels_of(text):
+    labels, at = [], 0
+    while at < len(text):
+        found = LABEL.match(text, at)
+        assert found, f"bad labels: {text}"
+        labels.append((found[1], found[2]))
+        at = found.end()
+    assert len({name for name, _ in labels}) == len(labels), f"a label twice: {text}"
+    return tuple(labels)
+
+
+def check_histogram(family):
+    series = {}
+    for (name, labels), value in family.samples.items():
+        rest = tuple(label for label in labels if label[0] != "le")
+        entry = series.setdefault(rest, {"buckets": []})
+        if name.endswith("_bucket"):
+            entry["buckets"].append((float(dict(labels)["le"]), value))
+        else:
+            entry[name[len(family.name):]] = value
+    for rest, entry in series.items():
+        bounds = [bound for bound, _ in entry["buckets"]]
+        values = [value for _, value in entry["buckets"]]
+        assert bounds == sorted(set(bounds)) and bounds[-1] == float("inf"), (family.name, rest, bounds)
+        assert values == sorted(values), (family.name, rest, values)
+        assert values[-1] == entry["_count"], (family.name, rest)
+        assert entry["_sum"] >= 0
+
+
+def metrics_of(answer):
+    """Families by name; whatever promtool would refuse is an assertion."""
+    assert answer.status == 200 and answer.headers["content-type"].startswith("text/plain; version=0.0.4"), answer
+    assert answer.text.endswith("\n")
+    families, current = {}, None
+    for line in answer.text.splitlines():
+        if line.startswith("# "):
+            _, word, name, rest = line.split(" ", 3)
+            if word == "HELP":
+                assert name not in families, f"{name} comes twice"
+                current = families[name] = Family(name)
+                current.help = rest
+                assert rest, f"{name} says nothing"
+            else:
+                assert word == "TYPE" and name == current.name and current.kind is None, line
+                assert rest in ("counter", "gauge", "histogram"), line
+                current.kind = rest
+            continue
+        found = SAMPLE.match(line)
+        assert found, f"bad line: {line}"
+        name, key = found[1], (found[1], labels_of(found[2] or ""))
+        allowed = [current.name + end for end in ("_bucket", "_sum", "_count")] if current.kind == "histogram" else [current.name]
+        assert name in allowed, f"{name} stands among {current.name}"
+        assert key not in current.samples, f"twice: {line}"
+        current.samples[key] = float(found[3])
+    for family in families.values():
+        assert family.kind is not None and family.samples, f"{family.name} is empty"
+        if family.kind == "counter":
+            assert family.name.endswith("_total"), family.name
+        if family.kind == "histogram":
+            check_histogram(family)
+    return families
+
 
 if __name__ == "__main__":
     if CURL is None:

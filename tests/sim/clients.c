@@ -219,6 +219,7 @@ static void client_handle(void *self, struct msg *m, uint64_t now_us)
     case CLIENT_COPY:
     case CLIENT_STATE:
     case CLIENT_WATCH: /* nobody watches here */
+    case CLIENT_FIGURES:
         break;
     }
     msg_free_base(&m);

@@ -617,6 +617,12 @@ void actor_stopped(struct actor *self)
     self->stopped = true;
 }
 
+void actor_figures(struct actor *self, struct actor_figures *out)
+{
+    *out = (struct actor_figures){.queued = self->waiting};
+    (void)snprintf(out->name, sizeof(out->name), "%s", self->name);
+}
+
 uint64_t actor_stopwatch_us(void)
 {
     return current_runner != NULL ? runner_exact_us(current_runner) : 0;

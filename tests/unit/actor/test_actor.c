@@ -283,6 +283,41 @@ static void batches_are_bounded_and_flushed(void)
     probe_end(p, &destroyed);
 }
 
+static struct actor_figures seen_figures;
+
+static void look_at_figures(struct probe *p, uint64_t now_us)
+{
+    UNUSED(now_us);
+    actor_figures(p->actor, &seen_figures);
+}
+
+/* An actor can say what it has handled and what waits; a message sent by an actor has waited for a time
+ * that is counted, one from outside has not. */
+static void figures_are_counted(void)
+{
+    bool destroyed;
+    bool other_destroyed;
+    struct probe *p = probe_create(&destroyed, "counted");
+    struct probe *other = probe_create(&other_destroyed, "other");
+    struct probe_message *m = MSG_NEW(struct probe_message, PROBE_FORWARD, probe_release);
+    m->to = p->actor;
+    ACTOR_SEND(other->actor, m);
+    actor_start(other->actor);
+    stop_and_join(other); /* its message waits for the other now */
+    send_number(p->actor, 1);
+    send_call(p->actor, look_at_figures);
+    send_number(p->actor, 2);
+    actor_stop(p->actor);
+    actor_start(p->actor);
+    actor_join(p->actor);
+    CU_ASSERT_STRING_EQUAL(seen_figures.name, "counted");
+    CU_ASSERT_EQUAL(seen_figures.messages, 3);
+    CU_ASSERT_EQUAL(seen_figures.queued, 2); /* a note and the stop */
+    CU_ASSERT_EQUAL(seen_figures.wait_us.count, 1);
+    probe_end(p, &destroyed);
+    probe_end(other, &other_destroyed);
+}
+
 static void sender_is_named(void)
 {
     bool first_destroyed, second_destroyed;
@@ -902,13 +937,13 @@ static void strangers_are_refused(void)
 }
 
 SUITE("actor", TEST(started_comes_first_then_messages_in_order),
-      TEST(batches_are_bounded_and_flushed), TEST(sender_is_named), TEST(asking_twice_stops_once),
-      TEST(queued_messages_are_released_at_the_end), TEST(never_started_actor_releases_too),
-      TEST(stopping_may_take_its_time), TEST(deadline_expires_once_and_not_before),
-      TEST(deadline_moves_both_ways), TEST(deadline_moves_while_asleep),
-      TEST(deadlines_run_on_the_clock_that_counts_suspend), TEST(cleared_deadline_does_not_expire),
-      TEST(past_deadline_is_met_at_once), TEST(deadline_is_met_under_load),
-      TEST(readable_descriptor_is_reported_to_a_sleeper),
+      TEST(batches_are_bounded_and_flushed), TEST(sender_is_named), TEST(figures_are_counted),
+      TEST(asking_twice_stops_once), TEST(queued_messages_are_released_at_the_end),
+      TEST(never_started_actor_releases_too), TEST(stopping_may_take_its_time),
+      TEST(deadline_expires_once_and_not_before), TEST(deadline_moves_both_ways),
+      TEST(deadline_moves_while_asleep), TEST(deadlines_run_on_the_clock_that_counts_suspend),
+      TEST(cleared_deadline_does_not_expire), TEST(past_deadline_is_met_at_once),
+      TEST(deadline_is_met_under_load), TEST(readable_descriptor_is_reported_to_a_sleeper),
       TEST(readable_descriptor_is_reported_under_load), TEST(stale_report_is_not_believed),
       TEST(rewatch_changes_events_and_tag), TEST(thread_has_name_speaker_and_no_signals),
       TEST(fatal_logs_and_ends_with_the_code), TEST(fatal_ends_with_a_stuck_stderr),

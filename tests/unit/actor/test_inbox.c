@@ -137,8 +137,27 @@ static void unparked_consumer_needs_no_wake_up(void)
     CU_ASSERT_EQUAL(take(), 0);
 }
 
+/* The consumer can say how many wait, from an inbox of any history. */
+static void waiting_messages_are_counted(void)
+{
+    set_up();
+    CU_ASSERT_EQUAL(inbox_count(&inbox, 10), 0);
+    for (size_t i = 0; i < 3; i++) {
+        (void)!inbox_push(&inbox, &messages[i].base);
+        CU_ASSERT_EQUAL(inbox_count(&inbox, 10), i + 1);
+    }
+    CU_ASSERT_EQUAL(inbox_count(&inbox, 2), 2);
+    CU_ASSERT_EQUAL(take(), 0);
+    CU_ASSERT_EQUAL(inbox_count(&inbox, 10), 2);
+    CU_ASSERT_EQUAL(take(), 1);
+    CU_ASSERT_EQUAL(take(), 2);
+    CU_ASSERT_EQUAL(inbox_count(&inbox, 10), 0);
+    (void)!inbox_push(&inbox, &messages[3].base);
+    CU_ASSERT_EQUAL(inbox_count(&inbox, 10), 1);
+}
+
 SUITE("actor inbox", TEST(empty_gives_nothing), TEST(messages_come_out_in_order_and_once),
       TEST(taken_message_is_free_for_reuse), TEST(half_done_push_hides_what_is_behind_it),
       TEST(half_done_push_on_an_empty_inbox), TEST(awake_consumer_needs_no_wake_up),
       TEST(sleeping_consumer_is_woken_by_exactly_one), TEST(parking_finds_what_came_before),
-      TEST(unparked_consumer_needs_no_wake_up))
+      TEST(unparked_consumer_needs_no_wake_up), TEST(waiting_messages_are_counted))
