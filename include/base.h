@@ -54,6 +54,7 @@
     X(ERR_CHANGE_PENDING, "another change of members is not finished")                             \
     X(ERR_CHANGED_SINCE, "the members have changed since they were looked at")                     \
     X(ERR_ID_REUSED, "a member that was removed cannot come back under its old identity")          \
+    X(ERR_BAD_TRANSFEREE, "that member cannot take over the lead")                                 \
     X(ERR_NO_LEADER, "no leader")                                                                  \
     X(ERR_NOT_LEADER, "not the leader")                                                            \
     X(ERR_LEADER_CHANGED, "leader changed; the request was not carried out")                       \

@@ -41,8 +41,9 @@ enum raft_message_type {
     RAFT_APPEND_REPLY = 6,
     RAFT_READ_INDEX = 7, /* Thesis §6.4, from a follower */
     RAFT_READ_INDEX_REPLY = 8,
-    /* 9 install_snapshot, 10 its reply, 11 timeout_now: numbers kept for them */
-    RAFT_FORWARD = 12, /* a client's command, from another node to the leader (raft actor) */
+    /* 9 install_snapshot, 10 its reply: numbers kept for them */
+    RAFT_TIMEOUT_NOW = 11, /* Thesis §3.10 */
+    RAFT_FORWARD = 12,     /* a client's command, from another node to the leader (raft actor) */
     RAFT_FORWARD_REFUSED =
         13, /* ... definitely not appended: the receiver does not lead in that term */
 };
@@ -60,6 +61,7 @@ enum raft_message_type {
  *                         read_round and sent_us echoed; flag_no_vote
  *   read_index            read_id; the leader answers with the same id
  *   read_index_reply      read_id, read_index, granted (false: ask again, leader not ready or gone)
+ *   timeout_now           last_log_index: of the leader when it said so
  *   forward               entries: commands to append, indexes and terms meaningless
  *   forward_refused       entries: the same, given back; refusal; term: that of the forward
  */
@@ -81,9 +83,10 @@ struct raft_message {
     uint64_t cluster_time_us;  /* how far the leader is in cluster time (cluster_time.c) */
     bool granted;
     bool flag_transfer; /* vote asked by the leader's own wish: overrides stickiness (trap 6) */
-    enum err refusal;   /* forward_refused: ERR_NOT_LEADER or ERR_OVERLOAD */
-    bool flag_removed;  /* the receiver was a member once and is none any more (trap 7) */
-    bool flag_no_vote;  /* the sender is damaged: do not count it in a ReadIndex quorum (trap 22) */
+    /* forward_refused: ERR_NOT_LEADER, ERR_OVERLOAD, or ERR_LEADER_CHANGED while it hands over its lead */
+    enum err refusal;
+    bool flag_removed; /* the receiver was a member once and is none any more (trap 7) */
+    bool flag_no_vote; /* the sender is damaged: do not count it in a ReadIndex quorum (trap 22) */
     struct entries *entries;
 };
 
@@ -143,6 +146,7 @@ enum raft_event_type {
     RAFT_EVENT_PEER_DOWN,   /* it broke: what was in flight is lost */
     RAFT_EVENT_BOOTSTRAP,   /* write the initial configuration as entry 1 (only on an empty log) */
     RAFT_EVENT_CHANGE_CONFIGURATION, /* other members, if leader */
+    RAFT_EVENT_TRANSFER,             /* hand over the lead */
     RAFT_EVENT_FLUSH,                /* the batch of events is over */
 };
 
@@ -154,7 +158,8 @@ struct raft_event {
         struct {
             /* Commands; type, origin, request_id and data count, index and term are given here.
              * Borrowed. On return `error` says whether ALL were appended (OK) or none:
-             * ERR_NOT_LEADER, ERR_NO_LEADER, ERR_OVERLOAD. */
+             * ERR_NOT_LEADER, ERR_NO_LEADER, ERR_OVERLOAD, ERR_LEADER_CHANGED (leadership is being
+             * handed over: propose again once status.transfer_target is 0 or there is a new leader). */
             const struct entries *commands;
             enum err error;
         } propose;
@@ -174,6 +179,17 @@ struct raft_event {
         } log_entries;
         uint64_t peer;                             /* PEER_UP, PEER_DOWN: member id */
         const struct configuration *configuration; /* BOOTSTRAP */
+        struct {
+            /*
+             * TRANSFER. target: member id; 0: whoever is best prepared. On return `error`: OK (begun; it has
+             * worked when this node leads no more, and has failed when status.transfer_target is 0 again
+             * while it leads, at the latest after an election timeout; itself: nothing to do),
+             * ERR_NOT_LEADER, ERR_NO_LEADER, ERR_BAD_TRANSFEREE (no voter, damaged, silent, too far
+             * behind), ERR_LEADER_CHANGED (another member is just taking over).
+             */
+            uint64_t target;
+            enum err error;
+        } transfer;
         struct {
             /*
              * CHANGE_CONFIGURATION. The whole list of members as it shall be: ids, names, addresses, and
@@ -240,7 +256,7 @@ struct raft_effects {
 
     uint64_t trim_index; /* entries up to here may be deleted from disk; 0: no news */
 
-    /* role, term, leader, voting right, or configuration (also: it is settled): ask raft_status */
+    /* role, term, leader, voting right, transfer, or configuration (also: it is settled): ask raft_status */
     bool state_changed;
     uint64_t deadline_us; /* give a TICK no later than this */
 };
@@ -268,6 +284,7 @@ struct raft_status {
     uint64_t configuration_index;         /* of the configuration in force */
     uint64_t configuration_settled_index; /* of the newest one that is committed, as known here */
     bool removed;                         /* once a member, none any more */
+    uint64_t transfer_target;             /* leader: who is to take over; 0: nobody */
     /* Cluster time as this node knows it; never falls. Whether a lease is due is judged by it. */
     uint64_t cluster_time_us;
     bool may_not_vote;

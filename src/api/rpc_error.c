@@ -95,6 +95,8 @@ struct rpc_error rpc_error_of(enum err error)
                                   "holdfast: the members have changed since they were looked at"};
     case ERR_ID_REUSED:
         return (struct rpc_error){CODE_FAILED_PRECONDITION, "etcdserver: member ID already exist"};
+    case ERR_BAD_TRANSFEREE:
+        return (struct rpc_error){CODE_FAILED_PRECONDITION, "etcdserver: bad leader transferee"};
     case ERR_CORRUPT:
         return (struct rpc_error){CODE_DATA_LOSS, "etcdserver: corrupt cluster"};
     case ERR_INVALID:

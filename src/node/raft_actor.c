@@ -334,6 +334,9 @@ static void propose_held(struct raft_actor *a, uint64_t now_us)
     raft_status(a->core, &status);
     bool leads = status.role == RAFT_LEADER;
     size_t peer = leads ? SIZE_MAX : peer_of_member(a, status.leader);
+    if (status.transfer_target != 0) {
+        return; /* held until somebody else leads, or this node goes on */
+    }
     if (!leads &&
         (peer == SIZE_MAX || !a->peers[peer].up || a->refused_term == status.current_term)) {
         return;
@@ -415,7 +418,7 @@ static void take_forward_refused(struct raft_actor *a, const struct raft_message
     }
     struct raft_status status;
     raft_status(a->core, &status);
-    if (message->refusal != ERR_OVERLOAD && message->from == status.leader &&
+    if (message->refusal == ERR_NOT_LEADER && message->from == status.leader &&
         message->term == status.current_term) {
         /* Who does not lead in this term any more never leads in it again. A refusal of an earlier term's
          * forward says nothing about a leader that has been elected again since. */
@@ -722,6 +725,7 @@ static void take_received(struct raft_actor *a, struct raft_received *received, 
     case RAFT_APPEND_REPLY:
     case RAFT_READ_INDEX:
     case RAFT_READ_INDEX_REPLY:
+    case RAFT_TIMEOUT_NOW:
         break;
     }
     struct raft_event event = {.type = RAFT_EVENT_RECEIVED, .now_us = now_us, .received = message};

@@ -170,6 +170,9 @@ static enum err may_change(const struct raft *r, uint64_t expected_index)
     if (r->role != RAFT_LEADER) {
         return r->leader == 0 ? ERR_NO_LEADER : ERR_NOT_LEADER;
     }
+    if (r->transfer_target != 0) {
+        return ERR_LEADER_CHANGED;
+    }
     bool settled = membership_current_index(r) <= r->commit_index;
     if (r->commit_index < r->term_first_index || !settled ||
         configuration_is_joint(membership_current(r))) {
@@ -201,7 +204,8 @@ void change_request(struct raft *r, struct raft_event *event)
 void change_flush(struct raft *r)
 {
     ASSERT(r->role == RAFT_LEADER);
-    if (membership_current_index(r) > r->commit_index ||
+    /* During a transfer the log must stand still; the next leader does this. */
+    if (membership_current_index(r) > r->commit_index || r->transfer_target != 0 ||
         !configuration_is_joint(membership_current(r))) {
         return;
     }

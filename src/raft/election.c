@@ -10,7 +10,8 @@
  * explicitly with one's own: a pre-candidate that is behind, or a leader that a member has outgrown,
  * learns the term and goes on from there.
  *
- * Departures from the paper: every attempt begins with a pre-vote, also after a lost election, so a
+ * Departures from the paper: every attempt begins with a pre-vote, also after a lost election (but not one
+ * that the leader itself has asked for, transfer.c), so a
  * term is only spent when a majority said it would vote. A timeout that passed long ago (the process
  * was stopped) therefore costs one harmless question (trap 9). A sole voter does not wait.
  *
@@ -21,9 +22,11 @@
  */
 #include "raft_internal.h"
 
-/* [from][to]. A leader never stands for election again without having been a follower. */
+/* [from][to]. A leader never stands for election again without having been a follower. A follower stands
+ * without a pre-vote only when its leader asks it to. */
 static const bool legal_moves[4][4] = {
-    [RAFT_FOLLOWER] = {[RAFT_FOLLOWER] = true, [RAFT_PRE_CANDIDATE] = true},
+    [RAFT_FOLLOWER] =
+        {[RAFT_FOLLOWER] = true, [RAFT_PRE_CANDIDATE] = true, [RAFT_CANDIDATE] = true},
     [RAFT_PRE_CANDIDATE] =
         {[RAFT_FOLLOWER] = true, [RAFT_PRE_CANDIDATE] = true, [RAFT_CANDIDATE] = true},
     [RAFT_CANDIDATE] = {[RAFT_FOLLOWER] = true, [RAFT_PRE_CANDIDATE] = true, [RAFT_LEADER] = true},
@@ -148,6 +151,7 @@ static void ask(struct raft *r, uint64_t to)
         .term = pre_vote ? r->current_term + 1 : r->current_term,
         .last_log_index = r->log.last_index,
         .last_log_term = raft_log_last_term(&r->log),
+        .flag_transfer = r->wanted,
     };
     raft_outbox_push(r, &m);
 }
@@ -165,9 +169,10 @@ static void ask_all(struct raft *r)
 
 /* Raft §5.2: a new term, the own vote in it, and a request to everybody else. The requests leave,
  * and the own vote counts, when this is on disk. */
-static void become_candidate(struct raft *r)
+static void become_candidate(struct raft *r, bool wanted)
 {
     change_role(r, RAFT_CANDIDATE);
+    r->wanted = wanted;
     r->current_term++;
     r->voted_for = r->id;
     r->hard_state_dirty = true;
@@ -182,16 +187,24 @@ static void become_candidate(struct raft *r)
 static void become_pre_candidate(struct raft *r)
 {
     change_role(r, RAFT_PRE_CANDIDATE);
+    r->wanted = false;
     r->leader = 0;
     read_index_leader_changed(r);
     r->vote_count = 0;
     draw_timeout(r);
     count_vote(r, r->id);
     if (is_elected(r)) {
-        become_candidate(r);
+        become_candidate(r, false);
     } else {
         ask_all(r);
     }
+}
+
+void election_campaign_for_transfer(struct raft *r)
+{
+    r->leader = 0;
+    read_index_leader_changed(r);
+    become_candidate(r, true);
 }
 
 void election_tick(struct raft *r)
@@ -334,7 +347,7 @@ void election_on_reply(struct raft *r, const struct raft_message *m)
         if (r->role == RAFT_PRE_CANDIDATE && m->term == r->current_term + 1) {
             count_vote(r, m->from);
             if (is_elected(r)) {
-                become_candidate(r);
+                become_candidate(r, false);
             }
         }
         return;

@@ -63,6 +63,8 @@ static void check_role(const struct raft *r)
     }
     ASSERT((r->role == RAFT_LEADER) == (r->progress != NULL));
     ASSERT(r->progress_count <= PROGRESS_MAX);
+    ASSERT(r->transfer_target == 0 || (r->role == RAFT_LEADER && r->transfer_target != r->id));
+    ASSERT(r->transfer_target != 0 || !r->transfer_said);
     ASSERT(r->role != RAFT_LEADER || r->time_confirmed_us <= r->now_us);
     /* What the term's leader said is kept through a pre-vote, which ends nothing, but not beyond. */
     ASSERT(r->matched_index == 0 || r->role == RAFT_FOLLOWER || r->role == RAFT_PRE_CANDIDATE);
@@ -179,6 +181,9 @@ static void check_change(const struct raft *r)
         ASSERT(was->role != RAFT_LEADER || r->role != RAFT_CANDIDATE);
         if (was->role == RAFT_LEADER && r->role == RAFT_LEADER) {
             ASSERT(r->log.last_index >= was->last_index); /* Leader Append-Only, §5.3 */
+            if (was->transfer_target != 0 && r->transfer_target != 0) {
+                ASSERT(r->log.last_index == was->last_index);
+            }
         }
     }
 }
@@ -205,5 +210,6 @@ void raft_check(struct raft *r)
         .durable_sequence = r->log.durable_sequence,
         .trimmed_index = r->log.trimmed_index,
         .cluster_time_us = r->cluster_time_us,
+        .transfer_target = r->transfer_target,
     };
 }

@@ -4,7 +4,7 @@
  * peer wire's. In: a message. Out: octets, or the error of a peer that does not keep to the format.
  *
  * Form: u8 format, u8 type, u8 flags, u64 from, u64 to, u64 term, then the u64 fields of the type in
- * the order of `fields`, then the entries if the flag says so. Which type has which field is one
+ * the order of `fields`, a u8 refusal if it is one, then the entries if the flag says so. Which type has which field is one
  * table, so that encoding and decoding cannot differ.
  *
  * Invariants
@@ -34,7 +34,7 @@ static const struct {
     unsigned types;
 } fields[] = {
     {offsetof(struct raft_message, last_log_index),
-     TYPE(RAFT_REQUEST_PRE_VOTE) | TYPE(RAFT_REQUEST_VOTE)},
+     TYPE(RAFT_REQUEST_PRE_VOTE) | TYPE(RAFT_REQUEST_VOTE) | TYPE(RAFT_TIMEOUT_NOW)},
     {offsetof(struct raft_message, last_log_term),
      TYPE(RAFT_REQUEST_PRE_VOTE) | TYPE(RAFT_REQUEST_VOTE)},
     {offsetof(struct raft_message, prev_log_index), TYPE(RAFT_APPEND_ENTRIES)},
@@ -56,10 +56,27 @@ static const struct {
 #define TYPES_KNOWN                                                                                \
     (TYPE(RAFT_REQUEST_PRE_VOTE) | TYPE(RAFT_PRE_VOTE_REPLY) | TYPE(RAFT_REQUEST_VOTE) |           \
      TYPE(RAFT_VOTE_REPLY) | TYPE(RAFT_APPEND_ENTRIES) | TYPE(RAFT_APPEND_REPLY) |                 \
-     TYPE(RAFT_READ_INDEX) | TYPE(RAFT_READ_INDEX_REPLY) | TYPE(RAFT_FORWARD) |                    \
-     TYPE(RAFT_FORWARD_REFUSED))
+     TYPE(RAFT_READ_INDEX) | TYPE(RAFT_READ_INDEX_REPLY) | TYPE(RAFT_TIMEOUT_NOW) |                \
+     TYPE(RAFT_FORWARD) | TYPE(RAFT_FORWARD_REFUSED))
 #define TYPES_WITH_ENTRIES                                                                         \
     (TYPE(RAFT_APPEND_ENTRIES) | TYPE(RAFT_FORWARD) | TYPE(RAFT_FORWARD_REFUSED))
+
+/* Errors have numbers of their own on the wire. An unknown one is a refusal of a newer version: ask again. */
+enum { REFUSAL_NOT_LEADER = 1, REFUSAL_OVERLOAD = 2, REFUSAL_LEADER_CHANGED = 3 };
+
+static uint8_t refusal_code(enum err error)
+{
+    return error == ERR_NOT_LEADER ? REFUSAL_NOT_LEADER
+           : error == ERR_OVERLOAD ? REFUSAL_OVERLOAD
+                                   : REFUSAL_LEADER_CHANGED;
+}
+
+static enum err refusal_of(uint8_t code)
+{
+    return code == REFUSAL_NOT_LEADER ? ERR_NOT_LEADER
+           : code == REFUSAL_OVERLOAD ? ERR_OVERLOAD
+                                      : ERR_LEADER_CHANGED;
+}
 
 void raft_message_free(struct raft_message *m)
 {
@@ -84,6 +101,9 @@ void raft_message_encode(const struct raft_message *m, struct buffer *out)
             memcpy(&value, (const uint8_t *)m + fields[i].offset, sizeof(value));
             buffer_u64(out, value);
         }
+    }
+    if (m->type == RAFT_FORWARD_REFUSED) {
+        buffer_u8(out, refusal_code(m->refusal));
     }
     if (m->entries != NULL) {
         entries_encode(m->entries, out);
@@ -125,6 +145,9 @@ enum err raft_message_decode(struct view in, struct raft_message *out)
             uint64_t value = reader_u64(&reader);
             memcpy((uint8_t *)&m + fields[i].offset, &value, sizeof(value));
         }
+    }
+    if (type == RAFT_FORWARD_REFUSED) {
+        m.refusal = refusal_of(reader_u8(&reader));
     }
     if (reader.failed) {
         return ERR_TRUNCATED;

@@ -194,8 +194,10 @@ static void flush(struct raft *r, struct raft_effects *out)
     outbox_flush(r, out);
     if (r->role == RAFT_LEADER) {
         replication_flush(r, out);
+        transfer_flush(r, out);
         if (change_leader_is_out(r)) {
             /* Only now: the commit of what ends its leadership has been sent (Raft §6, trap 41). */
+            transfer_leave(r, out);
             election_become_follower(r, r->current_term, 0);
         }
     } else {
@@ -226,6 +228,7 @@ static void received_old(struct raft *r, const struct raft_message *m)
     case RAFT_VOTE_REPLY:
     case RAFT_APPEND_REPLY:
     case RAFT_READ_INDEX_REPLY:
+    case RAFT_TIMEOUT_NOW: /* late: what it spoke of is over (trap 50) */
     case RAFT_FORWARD:
     case RAFT_FORWARD_REFUSED:
         break;
@@ -280,6 +283,9 @@ static void received(struct raft *r, const struct raft_message *m, struct raft_e
     case RAFT_READ_INDEX_REPLY:
         read_index_on_reply(r, m, out);
         break;
+    case RAFT_TIMEOUT_NOW:
+        transfer_on_timeout_now(r, m);
+        break;
     case RAFT_FORWARD:
     case RAFT_FORWARD_REFUSED:
         break; /* between raft actors; the core has no part in it */
@@ -304,13 +310,14 @@ static void report_change(struct raft *r, struct raft_effects *out)
         .settled_index = r->configurations[0].index,
         .may_not_vote = r->may_not_vote,
         .removed = membership_is_removed(r),
+        .transfer_target = r->transfer_target,
         .valid = true,
     };
     const struct raft_reported *was = &r->reported;
     if (!was->valid || was->role != now.role || was->current_term != now.current_term ||
         was->leader != now.leader || was->configuration_index != now.configuration_index ||
         was->settled_index != now.settled_index || was->removed != now.removed ||
-        was->may_not_vote != now.may_not_vote) {
+        was->transfer_target != now.transfer_target || was->may_not_vote != now.may_not_vote) {
         out->state_changed = true;
         r->reported = now;
     }
@@ -322,6 +329,7 @@ static uint64_t next_deadline(const struct raft *r)
     if (r->role == RAFT_LEADER) {
         at = raft_min(at, replication_deadline_us(r));
         at = raft_min(at, cluster_time_deadline_us(r));
+        at = raft_min(at, transfer_deadline_us(r));
     } else if (election_may_campaign(r)) {
         at = raft_min(at, r->election_deadline_us);
     }
@@ -378,6 +386,9 @@ void raft_step(struct raft *r, struct raft_event *event, struct raft_effects *ou
         break;
     case RAFT_EVENT_CHANGE_CONFIGURATION:
         change_request(r, event);
+        break;
+    case RAFT_EVENT_TRANSFER:
+        transfer_request(r, event);
         break;
     case RAFT_EVENT_FLUSH:
         flush(r, out);
@@ -473,6 +484,7 @@ void raft_status(const struct raft *r, struct raft_status *out)
         .configuration_index = membership_current_index(r),
         .configuration_settled_index = r->configurations[0].index,
         .removed = membership_is_removed(r),
+        .transfer_target = r->transfer_target,
         .cluster_time_us = r->cluster_time_us,
         .may_not_vote = r->may_not_vote,
         .term_committed = r->role == RAFT_LEADER && r->commit_index >= r->term_first_index,

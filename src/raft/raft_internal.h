@@ -181,6 +181,7 @@ struct progress {
     struct entries *disk_entries; /* read from disk for it, to be sent at the next flush */
     bool wants_disk;
     uint64_t disk_retry_us;
+    bool no_vote; /* damaged, by its last word (trap 22) */
 
     /* Thesis §4.2.1: a round ends when it holds what we had when the round began. */
     uint64_t round_target, round_began_us, round_count, last_round_us;
@@ -218,13 +219,13 @@ struct raft_checked {
     uint64_t current_term, voted_for, leader;
     uint64_t commit_index, last_applied, last_index;
     uint64_t persist_sequence, durable_sequence, trimmed_index;
-    uint64_t cluster_time_us;
+    uint64_t cluster_time_us, transfer_target;
 };
 
 /* What state_changed compares with. */
 struct raft_reported {
     enum raft_role role;
-    uint64_t current_term, leader, configuration_index, settled_index;
+    uint64_t current_term, leader, configuration_index, settled_index, transfer_target;
     bool may_not_vote, removed, valid;
 };
 
@@ -268,6 +269,7 @@ struct raft {
     uint64_t votes[MEMBERS_MAX];
     size_t vote_count;
     bool own_vote_counted; /* a candidate's vote for itself is on disk */
+    bool wanted;           /* candidate: the leader has asked for it (Thesis §3.10) */
 
     /* follower.c: the conversation with the leader of the current term */
     uint64_t matched_index; /* own log equals the leader's up to here */
@@ -285,6 +287,11 @@ struct raft {
     uint64_t log_read_peer;    /* for whom a disk read is outstanding; 0: none */
     uint64_t log_read_from;
     size_t log_read_turn;
+
+    /* transfer.c */
+    uint64_t transfer_target; /* 0: no transfer under way */
+    uint64_t transfer_deadline_us;
+    bool transfer_said; /* timeout_now has been sent */
 
     /* cluster_time.c */
     uint64_t cluster_time_us;
@@ -324,6 +331,8 @@ uint64_t raft_min(uint64_t a, uint64_t b);
 
 void election_init(struct raft *r);
 void election_tick(struct raft *r);
+/* The leader wants this node to take over: stand at once, without a pre-vote. */
+void election_campaign_for_transfer(struct raft *r);
 /* FLUSH: a sole voter need not wait; a candidate's own vote may have become durable. */
 void election_flush(struct raft *r);
 void election_peer_up(struct raft *r, uint64_t peer);
@@ -369,6 +378,17 @@ void replication_advance_commit(struct raft *r);
 void replication_flush(struct raft *r, struct raft_effects *out);
 uint64_t replication_deadline_us(const struct raft *r);
 struct progress *replication_find(const struct raft *r, uint64_t id);
+
+/* ---- transfer.c ------------------------------------------------------------------------------------------- */
+
+void transfer_request(struct raft *r, struct raft_event *event);
+void transfer_stop(struct raft *r); /* it is over, or leads no more */
+/* FLUSH of a leader: the target has all there is, or time is up. */
+void transfer_flush(struct raft *r, struct raft_effects *out);
+/* A leader is about to go: somebody shall take over at once. */
+void transfer_leave(struct raft *r, struct raft_effects *out);
+void transfer_on_timeout_now(struct raft *r, const struct raft_message *m);
+uint64_t transfer_deadline_us(const struct raft *r);
 
 /* ---- cluster_time.c ------------------------------------------------------------------------------------ */
 

@@ -118,6 +118,7 @@ void replication_stop(struct raft *r)
     mem_free(r->progress);
     r->progress = NULL;
     r->progress_count = 0;
+    transfer_stop(r);
 }
 
 /* Members always find a place; who left first waits no longer. */
@@ -181,6 +182,10 @@ void replication_propose(struct raft *r, struct raft_event *event)
     const struct entries *commands = event->propose.commands;
     if (r->role != RAFT_LEADER) {
         event->propose.error = r->leader == 0 ? ERR_NO_LEADER : ERR_NOT_LEADER;
+        return;
+    }
+    if (r->transfer_target != 0) {
+        event->propose.error = ERR_LEADER_CHANGED;
         return;
     }
     /* Two ways to drown (trap 26): followers too slow to commit, a state machine too slow to apply.
@@ -301,6 +306,7 @@ void replication_on_reply(struct raft *r, const struct raft_message *m)
     }
     p->last_heard_us = r->now_us;
     p->kv_durable_index = m->kv_durable_index;
+    p->no_vote = m->flag_no_vote;
     if (!m->flag_no_vote && m->read_round <= p->sent_round) {
         p->acked_round = raft_max(p->acked_round, m->read_round);
     }

@@ -675,6 +675,13 @@ enum err cluster_change(struct cluster *c, uint64_t id, const uint64_t *voters,
     return event.change.error;
 }
 
+enum err cluster_transfer(struct cluster *c, uint64_t id, uint64_t target)
+{
+    struct raft_event event = {.type = RAFT_EVENT_TRANSFER, .transfer = {.target = target}};
+    cluster_step(c, id, &event);
+    return event.transfer.error;
+}
+
 size_t cluster_read(struct cluster *c, uint64_t id)
 {
     struct cluster_node *n = cluster_node(c, id);

@@ -201,6 +201,8 @@ void cluster_kv_flush(struct cluster *c, uint64_t id);
 /* Ask the node to change members: `voters` and `learners` are ids, 0-terminated (NULL: none). */
 enum err cluster_change(struct cluster *c, uint64_t id, const uint64_t *voters,
                         const uint64_t *learners);
+/* Ask the node to hand over its lead; target 0: to whom it likes. */
+enum err cluster_transfer(struct cluster *c, uint64_t id, uint64_t target);
 enum err cluster_propose(struct cluster *c, uint64_t id, const char *text);
 /* Ask for a read at the node; returns its place in node->reads. Flushes. */
 size_t cluster_read(struct cluster *c, uint64_t id);

@@ -74,6 +74,8 @@ static const char *type_text(enum raft_message_type type)
         return "read_index";
     case RAFT_READ_INDEX_REPLY:
         return "read_index_reply";
+    case RAFT_TIMEOUT_NOW:
+        return "timeout_now";
     case RAFT_FORWARD:
         return "forward";
     case RAFT_FORWARD_REFUSED:
@@ -128,6 +130,9 @@ void cluster_print_message(struct buffer *out, const struct raft_message *m)
         } else {
             print(out, " refused");
         }
+        break;
+    case RAFT_TIMEOUT_NOW:
+        print(out, " last=%" PRIu64, m->last_log_index);
         break;
     case RAFT_FORWARD:
     case RAFT_FORWARD_REFUSED:

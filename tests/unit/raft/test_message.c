@@ -9,9 +9,9 @@
 #include <string.h>
 
 static const enum raft_message_type types[] = {
-    RAFT_REQUEST_PRE_VOTE, RAFT_PRE_VOTE_REPLY, RAFT_REQUEST_VOTE, RAFT_VOTE_REPLY,
-    RAFT_APPEND_ENTRIES,   RAFT_APPEND_REPLY,   RAFT_READ_INDEX,   RAFT_READ_INDEX_REPLY,
-    RAFT_FORWARD,          RAFT_FORWARD_REFUSED};
+    RAFT_REQUEST_PRE_VOTE, RAFT_PRE_VOTE_REPLY, RAFT_REQUEST_VOTE,   RAFT_VOTE_REPLY,
+    RAFT_APPEND_ENTRIES,   RAFT_APPEND_REPLY,   RAFT_READ_INDEX,     RAFT_READ_INDEX_REPLY,
+    RAFT_TIMEOUT_NOW,      RAFT_FORWARD,        RAFT_FORWARD_REFUSED};
 
 static struct entries *two_entries(void)
 {
@@ -72,8 +72,12 @@ static struct raft_message full(enum raft_message_type type)
         m.read_index = 25;
         m.granted = true;
         break;
+    case RAFT_TIMEOUT_NOW:
+        m.last_log_index = 29;
+        break;
     case RAFT_FORWARD:
     case RAFT_FORWARD_REFUSED:
+        m.refusal = type == RAFT_FORWARD ? OK : ERR_OVERLOAD;
         m.entries = two_entries();
         break;
     }
@@ -121,6 +125,7 @@ static void every_field_of_every_type_travels(void)
         CU_ASSERT_EQUAL(got.sent_us, sent.sent_us);
         CU_ASSERT_EQUAL(got.cluster_time_us, sent.cluster_time_us);
         CU_ASSERT_EQUAL(got.granted, sent.granted);
+        CU_ASSERT_EQUAL(got.refusal, sent.refusal);
         CU_ASSERT_EQUAL(got.flag_transfer, sent.flag_transfer);
         CU_ASSERT_EQUAL(got.flag_no_vote, sent.flag_no_vote);
         CU_ASSERT_EQUAL(got.flag_removed, sent.flag_removed);
@@ -152,6 +157,25 @@ static void a_wrong_length_is_refused(void)
     }
 }
 
+/* A leader that has too much to do, or hands over, still leads: whoever forwards must be able to tell. */
+static void a_refusal_says_why(void)
+{
+    static const enum err reasons[] = {ERR_NOT_LEADER, ERR_OVERLOAD, ERR_LEADER_CHANGED};
+    for (size_t i = 0; i < ARRAY_COUNT(reasons); i++) {
+        struct raft_message sent = {
+            .type = RAFT_FORWARD_REFUSED, .from = 1, .to = 2, .term = 3, .refusal = reasons[i]};
+        struct buffer wire = {0};
+        raft_message_encode(&sent, &wire);
+        struct raft_message got = {0};
+        CU_ASSERT_EQUAL(raft_message_decode(view_of(wire.data, wire.size), &got), OK);
+        CU_ASSERT_EQUAL(got.refusal, reasons[i]);
+        wire.data[wire.size - 1] = 99; /* a reason of a later version */
+        CU_ASSERT_EQUAL(raft_message_decode(view_of(wire.data, wire.size), &got), OK);
+        CU_ASSERT_EQUAL(got.refusal, ERR_LEADER_CHANGED);
+        buffer_free(&wire);
+    }
+}
+
 static enum err decode_with(size_t at, uint8_t value)
 {
     struct raft_message sent = full(RAFT_READ_INDEX);
@@ -171,7 +195,7 @@ static void unknown_formats_types_and_flags_are_refused(void)
     CU_ASSERT_EQUAL(decode_with(0, 0), ERR_MALFORMED);
     CU_ASSERT_EQUAL(decode_with(1, 0), ERR_MALFORMED);
     CU_ASSERT_EQUAL(decode_with(1, 9), ERR_MALFORMED); /* install_snapshot: not yet */
-    CU_ASSERT_EQUAL(decode_with(1, 11), ERR_MALFORMED);
+    CU_ASSERT_EQUAL(decode_with(1, 10), ERR_MALFORMED);
     CU_ASSERT_EQUAL(decode_with(1, 14), ERR_MALFORMED);
     CU_ASSERT_EQUAL(decode_with(1, 255), ERR_MALFORMED);
     CU_ASSERT_EQUAL(decode_with(2, 0x80), ERR_MALFORMED);
@@ -204,4 +228,5 @@ static void random_octets_do_no_harm(void)
 }
 
 SUITE("raft: message", TEST(every_field_of_every_type_travels), TEST(a_wrong_length_is_refused),
-      TEST(unknown_formats_types_and_flags_are_refused), TEST(random_octets_do_no_harm))
+      TEST(a_refusal_says_why), TEST(unknown_formats_types_and_flags_are_refused),
+      TEST(random_octets_do_no_harm))

@@ -3,7 +3,8 @@
  * test_random_cluster.c: three, four, five and seven cores under everything the world does to them, from
  * a seed: messages delayed, lost, doubled and reordered, links cut in one direction, nodes killed with
  * writes under way, disks that hang, connections that break, nodes that come back damaged; in every other
- * seed members also come, go, are promoted and demoted in any number at a time (traps 7, 8, 37 to 42). The fake
+ * seed members also come, go, are promoted and demoted in any number at a time (traps 7, 8, 37 to 42), and leaders
+ * are asked to hand over (traps 6, 34, 50). The fake
  * cluster asserts Raft Fig. 3's properties (Election Safety, Leader Append-Only, Log Matching, Leader
  * Completeness, State Machine Safety) and linearizable reads after each step (traps 1-17, 22, 28-33).
  *
@@ -131,7 +132,7 @@ static void change_members(struct cluster *c)
     }
     if (voter_count > 0) {
         enum err error = cluster_change(c, leader, voters, learners);
-        ASSERT(error == OK || error == ERR_CHANGE_PENDING);
+        ASSERT(error == OK || error == ERR_CHANGE_PENDING || error == ERR_LEADER_CHANGED);
     }
 }
 
@@ -208,6 +209,11 @@ static void trouble(struct cluster *c)
     case 12:
         change_members(c);
         break;
+    case 13:
+        if (cluster_leader(c) != 0) {
+            (void)cluster_transfer(c, cluster_leader(c), below(c, c->count + 1));
+        }
+        break;
     default:
         break;
     }
@@ -271,7 +277,8 @@ static bool reads_are_answered(struct cluster *c)
 static bool is_healed(struct cluster *c)
 {
     return cluster_is_converged(c) && reads_are_answered(c) && damaged_count(c) == 0 &&
-           cluster_leader(c) != 0 && members_are_settled(c);
+           cluster_leader(c) != 0 && members_are_settled(c) &&
+           cluster_status(c, cluster_leader(c)).transfer_target == 0;
 }
 
 static void run_seed(uint64_t seed)

@@ -19,7 +19,7 @@
  *   start [ID]   crash ID [KEEP] KEEP writes under way are on disk after all
  *   damage ID FROM               while down: the disk lost the log from FROM on
  *   hold | release               messages stay in flight | travel again
- *   deliver A B [N]              the oldest (N) in flight from A to B arrive
+ *   deliver A B [N|all]          the oldest (N, or all) in flight from A to B arrive
  *   lose A B | lose              the oldest is lost | all are
  *   disk ID hold | disk ID write N | disk ID release
  *   apply ID hold | apply ID release
@@ -30,6 +30,7 @@
  *   propose ID TEXT   read ID   bootstrap ID
  *   change ID MEMBER...          ask ID for these members: 1 2 3, or 4L for a learner
  *   members ID                   the configuration in force there
+ *   transfer ID TARGET           ask ID to hand over its lead; 0: to whom it likes
  *   settle                       all that can happen without time passing happens
  *   state                        a line per node
  *
@@ -114,7 +115,9 @@ static bool network(struct scenario *s, char **words)
         c->network_held = false;
         s->manual = false;
     } else if (is(words[0], "deliver")) {
-        uint64_t count = words[3] == NULL ? 1 : number(words[3]);
+        uint64_t count = is(words[3], "all") ? cluster_count_flights(c, from, to, 0)
+                         : words[3] == NULL  ? 1
+                                             : number(words[3]);
         for (uint64_t i = 0; i < count; i++) {
             if (!cluster_deliver(c, from, to, 0)) {
                 say(s, "nothing to deliver\n");
@@ -208,6 +211,12 @@ static bool node(struct scenario *s, char **words)
         cluster_step(c, id, &event);
     } else if (is(words[0], "change")) {
         change(s, id, words + 2);
+    } else if (is(words[0], "transfer")) {
+        enum err error = cluster_transfer(c, id, number(words[2]));
+        if (error != OK) {
+            say(s, err_text(error));
+            say(s, "\n");
+        }
     } else if (is(words[0], "members")) {
         cluster_print_configuration(&s->said, raft_configuration(cluster_node(c, id)->raft));
     } else if (is(words[0], "state")) {
