@@ -13,7 +13,8 @@ static enum cli_exit no_such_lease(int64_t lease)
     return CLI_NOT_FOUND;
 }
 
-static enum cli_exit grant_lease(const struct cli_arguments *arguments, int64_t ttl_s, int64_t lease)
+static enum cli_exit grant_lease(const struct cli_arguments *arguments, int64_t ttl_s,
+                                 int64_t lease)
 {
     Etcdserverpb__LeaseGrantRequest request = ETCDSERVERPB__LEASE_GRANT_REQUEST__INIT;
     request.ttl = ttl_s;

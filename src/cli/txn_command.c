@@ -41,7 +41,7 @@ static enum cli_exit read_text(const struct cli_arguments *arguments, struct buf
     while (code == CLI_OK && text.part != TXN_COMPLETE) {
         ssize_t size = getline(&line, &capacity, stdin);
         line_number++;
-        if (size < 0) {
+        if (size <= 0 || line[size - 1] != '\n') {
             fprintf(
                 stderr,
                 "holdfastctl: the transaction ends early: each of its three parts is ended by an "
@@ -49,7 +49,7 @@ static enum cli_exit read_text(const struct cli_arguments *arguments, struct buf
             code = CLI_USAGE;
             break;
         }
-        size -= size > 0 && line[size - 1] == '\n' ? 1 : 0;
+        size--;
         enum txn_part before = text.part;
         char problem[256];
         if (txn_text_line(&text, view_of(line, (size_t)size), problem, sizeof(problem)) != OK) {

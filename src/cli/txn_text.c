@@ -211,14 +211,14 @@ struct op_options {
 /* One option: which operations have it, and where its value goes. A flag has no value. */
 struct op_option {
     const char *name;
-    unsigned kinds;
     size_t offset;
+    unsigned kinds;
     enum { VALUE_FLAG, VALUE_DECIMAL, VALUE_HEX, VALUE_ORDER, VALUE_TARGET } value;
 };
 
 #define OPTION(text, kinds, field, value)                                                          \
     {                                                                                              \
-        text, kinds, offsetof(struct op_options, field), value                                     \
+        text, offsetof(struct op_options, field), kinds, value                                     \
     }
 
 static const struct op_option op_options[] = {
