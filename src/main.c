@@ -12,6 +12,7 @@
 #include "net/peer_wire.h"
 #include "net/socket.h"
 #include "node/client_connection.h"
+#include "node/client_lease.h"
 #include "api/web_policy.h"
 #include "node/node.h"
 
@@ -153,6 +154,7 @@ static void say_limits(const struct config *config)
         .connection_output_bytes = CONNECTION_OUTPUT_BYTES,
         .databases_descriptors = DATABASES_DESCRIPTORS,
         .watch_changes_bytes = WATCH_CHANGES_BYTES_MAX,
+        .keepalive_bytes = KEEPALIVES_WAITING_MAX * KEEPALIVE_WAITING_BYTES,
     };
     struct limits limits;
     limits_compute(config, &fixed, &limits);

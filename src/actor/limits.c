@@ -51,6 +51,9 @@ void limits_compute(const struct config *c, const struct limits_fixed *fixed, st
         "credits: client.connections_max; nothing is read from a blocked one", connections,
         connections * fixed->connection_output_bytes);
 
+    add(out, "client", "keepalives that wait for their turn",
+        "a bound per client thread, then refusal", 0, c->client_threads * fixed->keepalive_bytes);
+
     add(out, "raft", "entries not yet committed", "raft.uncommitted_bytes_max, then refusal", 0,
         c->raft.uncommitted_bytes_max);
     add(out, "raft", "applied entries kept for followers", "raft.cache_bytes_max", 0,

@@ -28,6 +28,7 @@ struct limits_fixed {
     uint64_t peer_frame_bytes;  /* the largest frame, read in full before it is decoded */
     uint64_t connection_output_bytes; /* made ready for a client that does not read */
     uint64_t watch_changes_bytes;     /* changes on their way from apply to watch */
+    uint64_t keepalive_bytes;         /* keepalives that wait in one client actor */
     uint64_t databases_descriptors;   /* files of all SQLite connections */
 };
 

@@ -15,8 +15,8 @@
  *  1. Requests wait in the order they came; the first `sent` of them are the batch under way. So answers on
  *     a stream come in the order of its requests.
  *  2. A stream's state lives as long as its call or a waiting request names it.
- *  3. What waits is bounded: KEEPALIVES_WAITING_MAX requests, and for each stream
- *     KEEPALIVE_ANSWER_BYTES_MAX of answers that its client does not read.
+ *  3. What waits is bounded: requests by KEEPALIVES_WAITING_MAX; and each of them, with its answer until the
+ *     stream's socket has taken its answers, by the clients' credits for octets.
  */
 #include "client_lease.h"
 
@@ -26,20 +26,22 @@
 
 #include <string.h>
 
-#define KEEPALIVE_BATCH_MAX        ((size_t)8192)    /* ids in one entry: 64 KiB */
-#define KEEPALIVES_WAITING_MAX     ((size_t)1 << 20) /* requests of all streams of one client actor */
-#define KEEPALIVE_ANSWER_BYTES_MAX ((uint64_t)8 * 1024 * 1024)
+#define KEEPALIVE_BATCH_MAX ((size_t)8192) /* ids in one entry: 64 KiB */
+#define KEEPALIVE_BYTES     64             /* charged for a request and its answer */
 
 /* The state of a LeaseKeepAlive call. */
 struct keepalive_stream {
     struct client_call *call; /* NULL: it has ended */
     size_t waiting;           /* requests not answered yet */
+    size_t charged; /* requests charged to the call: those, and answered ones in its queue */
 };
 
 struct keepalive {
     struct keepalive_stream *stream;
     int64_t id;
 };
+
+_Static_assert(sizeof(struct keepalive) == KEEPALIVE_WAITING_BYTES, "as counted by limits");
 
 struct keepalives {
     struct client_call
@@ -253,6 +255,14 @@ void keepalives_flush(struct client_actor *a)
     buffer_free(&ids);
 }
 
+/* Answers leave the queue: what they were charged goes back. */
+static void keepalive_drained(struct client_actor *a, struct client_call *call)
+{
+    struct keepalive_stream *stream = call->state;
+    call_give_bytes(a, call, (stream->charged - stream->waiting) * KEEPALIVE_BYTES);
+    stream->charged = stream->waiting;
+}
+
 static void answer(struct client_actor *a, struct keepalive_stream *stream,
                    const struct response_header *header, const struct lease_info *lease)
 {
@@ -262,6 +272,8 @@ static void answer(struct client_actor *a, struct keepalive_stream *stream,
     call_push(a, call);
     if (call->half_closed && stream->waiting == 1) { /* this one */
         call_finish(a, call);
+    } else if (!call->drain_wanted) {
+        call_want_drained(a, call, ANSWER_BYTES_UNCHARGED);
     }
 }
 
@@ -342,8 +354,8 @@ static void keepalive_message(struct client_actor *a, struct client_call *call, 
     int64_t id = 0;
     enum err error = rpc_lease_keepalive_decode(message, &id);
     struct keepalives *k = keepalives_of(a);
-    if (error == OK && (k->count >= KEEPALIVES_WAITING_MAX ||
-                        call_queued_bytes(call) > KEEPALIVE_ANSWER_BYTES_MAX)) {
+    if (error == OK &&
+        (k->count >= KEEPALIVES_WAITING_MAX || !call_take_bytes(a, call, KEEPALIVE_BYTES))) {
         error = ERR_OVERLOAD;
     }
     if (error != OK) {
@@ -359,6 +371,7 @@ static void keepalive_message(struct client_actor *a, struct client_call *call, 
     QUEUE_RESERVE(k->items, k->first, k->count, k->capacity);
     k->items[k->first + k->count++] = (struct keepalive){.stream = stream, .id = id};
     stream->waiting++;
+    stream->charged++;
 }
 
 static void keepalive_half_closed(struct client_actor *a, struct client_call *call)
@@ -383,4 +396,5 @@ static void keepalive_closed(struct client_actor *a, struct client_call *call)
 const struct call_ops client_lease_keepalive_ops = {.lasting = true,
                                                     .message = keepalive_message,
                                                     .half_closed = keepalive_half_closed,
+                                                    .drained = keepalive_drained,
                                                     .closed = keepalive_closed};

@@ -9,6 +9,9 @@
 
 struct keepalives;
 
+#define KEEPALIVES_WAITING_MAX  ((size_t)1 << 20) /* requests of all streams of one client actor */
+#define KEEPALIVE_WAITING_BYTES 16                /* held for each, beside the clients' credits */
+
 /* An id for a lease whose client leaves it to us: positive, 63 bits, drawn. May, hardly, exist already. */
 int64_t client_lease_id(struct client_actor *a);
 

@@ -13,6 +13,7 @@
 static const struct limits_fixed fixed = {
     .logger_lines = 10,
     .watch_changes_bytes = 77,
+    .keepalive_bytes = 99,
     .logger_line_bytes = 100,
     .peer_unsent_bytes = 1000,
     .peer_frame_bytes = 500,
@@ -56,7 +57,7 @@ static void each_holder_has_its_bounds(void)
     struct limits l;
     fill(&c);
     limits_compute(&c, &fixed, &l);
-    CU_ASSERT_EQUAL(bytes_of(&l, "client"), 40000 + 20 * 50);
+    CU_ASSERT_EQUAL(bytes_of(&l, "client"), 40000 + 20 * 50 + 2 * 99);
     CU_ASSERT_EQUAL(bytes_of(&l, "watch"), 500 + 12000 + 77 + 9000 + 600 + 700);
     CU_ASSERT_EQUAL(bytes_of(&l, "raft"), 80000 + 70);
     CU_ASSERT_EQUAL(bytes_of(&l, "log"), 80000 + 600 + 2000 + 64);

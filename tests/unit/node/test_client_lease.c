@@ -341,6 +341,37 @@ static void without_a_leader_a_keepalive_ends(void)
     fixture_end(&f);
 }
 
+/* Questions that wait are charged to the octets in flight; answered and taken, they are given back. */
+static void questions_are_charged_until_their_answers_are_taken(void)
+{
+    struct fixture f;
+    fixture_start(&f, (struct fixture_options){.bytes = 512 + 64 * 10});
+    struct link l = link_open(&f);
+    int32_t stream = stream_open(&l);
+    for (int round = 0; round < 5; round++) {
+        for (uint8_t i = 0; i < 3; i++) {
+            ask(&l, stream, 1);
+        }
+        for (size_t answered = 0; answered < 3;) {
+            struct batch b = take_batch(&f);
+            answered += b.count;
+            answer_batch(&f, &b);
+        }
+        expect_answers(&l, stream, (const int64_t[]){1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1},
+                       3 * (size_t)(round + 1));
+    }
+    /* None is answered: there is no room for a flood. */
+    for (int i = 0; i < 40; i++) {
+        ask(&l, stream, 1);
+    }
+    const struct http2_client_answer *a = link_await(&l, stream);
+    CU_ASSERT_STRING_EQUAL(a->grpc_status, "8");
+    CU_ASSERT_STRING_EQUAL(a->grpc_message, "etcdserver: too many requests");
+    (void)take_batch(&f);
+    link_close(&l);
+    fixture_end(&f);
+}
+
 static void malformed_questions_end_the_stream(void)
 {
     struct fixture f;
@@ -359,4 +390,6 @@ SUITE("node: Lease at the client port", TEST(ids_are_drawn), TEST(revokes_and_lo
       TEST(keepalives_are_gathered_over_streams), TEST(a_half_closed_stream_ends_after_its_answers),
       TEST(a_closed_stream_leaves_the_others_alone),
       TEST(a_lost_batch_is_proposed_again_and_a_refused_one_ends_its_streams),
-      TEST(without_a_leader_a_keepalive_ends), TEST(malformed_questions_end_the_stream))
+      TEST(without_a_leader_a_keepalive_ends),
+      TEST(questions_are_charged_until_their_answers_are_taken),
+      TEST(malformed_questions_end_the_stream))
