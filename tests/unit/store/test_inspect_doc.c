@@ -7,7 +7,7 @@
 
 #include "command.h"
 
-#define COMMANDS_EXPECTED 11
+#define COMMANDS_EXPECTED 13
 
 static struct log_db *make_log(const char *folder)
 {
@@ -51,11 +51,19 @@ static struct kv_writer *make_table(const char *folder)
                                    .key = view_of_text("app/colour"),
                                    .value = view_of_text("blue"),
                                    .create_revision = 2,
-                                   .version = 1};
-    const struct kv_current now = {
-        .key = row.key, .change = row.change, .create_revision = 2, .version = 1, .depth = 1};
+                                   .version = 1,
+                                   .lease = 1234567890};
+    const struct kv_current now = {.key = row.key,
+                                   .change = row.change,
+                                   .create_revision = 2,
+                                   .version = 1,
+                                   .lease = 1234567890,
+                                   .depth = 1};
+    const struct kv_lease lease = {
+        .id = 1234567890, .ttl_s = 60, .deadline_us = 90000000, .granted_us = 30000000};
     kv_batch_add_history(b, &row);
     kv_batch_add_current(b, &now);
+    kv_batch_add_lease(b, &lease, false);
     CU_ASSERT_EQUAL(kv_writer_write(w, b), OK);
     kv_batch_free(&b);
     return w;
