@@ -105,7 +105,7 @@ class Limits(e2e.ClusterTest):
         for _ in range(20):
             channel = connect(self.node.client_port)
             channel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            channel.sendall(b"GET /version HTTP/1.1\r\nhost: x\r\n\r\n" * 2000)
+            channel.sendall(b"GET /version HTTP/1.1\r\nhost: localhost\r\n\r\n" * 2000)
             deaf.append(channel)
         self.node.wait_healthy()
         for channel in deaf:
@@ -191,16 +191,16 @@ class Limits(e2e.ClusterTest):
             self.assertEqual(e2e.http_get(address, "/nothing")[0], 404)
         # several requests on one connection, sent together
         with connect(self.node.client_port) as channel:
-            channel.sendall(b"GET /version HTTP/1.1\r\nHost: x\r\n\r\n" * 3 +
-                            b"POST /health HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}" +
-                            b"GET /nothing HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            channel.sendall(b"GET /version HTTP/1.1\r\nHost: localhost\r\n\r\n" * 3 +
+                            b"POST /health HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}" +
+                            b"GET /nothing HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
             answer = read_all(channel)
         self.assertEqual(answer.count(b"HTTP/1.1 200"), 3, answer)
         self.assertEqual(answer.count(b"HTTP/1.1 405"), 1, answer)
         self.assertEqual(answer.count(b"HTTP/1.1 404"), 1, answer)
         # octet by octet
         with connect(self.node.client_port) as channel:
-            for octet in b"GET /version HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n":
+            for octet in b"GET /version HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n":
                 channel.sendall(bytes([octet]))
             self.assertIn(b"200", read_all(channel))
         # bad ones are answered or closed, never left hanging
@@ -278,7 +278,7 @@ class Limits(e2e.ClusterTest):
                 try:
                     with connect(self.node.client_port) as channel:
                         if (i + number) % 2 == 0:
-                            channel.sendall(b"GET /version HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                            channel.sendall(b"GET /version HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
                             if b"200" not in read_all(channel):
                                 problems.append("no answer")
                 except OSError as problem:
@@ -306,7 +306,7 @@ class FewConnections(e2e.ClusterTest):
 
         def works(channel):
             try:
-                channel.sendall(b"GET /version HTTP/1.1\r\nHost: x\r\n\r\n")
+                channel.sendall(b"GET /version HTTP/1.1\r\nHost: localhost\r\n\r\n")
                 return b"200" in channel.recv(1000)
             except OSError:
                 return False
