@@ -294,3 +294,13 @@ void rpc_range_write(const struct response_header *header, const struct result *
     out = proto_uint_put(out, RANGE_RESPONSE_MORE, result->more);
     (void)proto_uint_put(out, RANGE_RESPONSE_COUNT, (uint64_t)result->count);
 }
+
+size_t rpc_bare_size(const struct response_header *header)
+{
+    return proto_embedded_size(rpc_header_size(header));
+}
+
+void rpc_bare_write(const struct response_header *header, uint8_t *out)
+{
+    (void)rpc_header_put(out, header);
+}

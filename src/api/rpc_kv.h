@@ -45,4 +45,8 @@ size_t rpc_range_size(const struct response_header *header, const struct result 
 void rpc_range_write(const struct response_header *header, const struct result *result,
                      uint8_t *out);
 
+/* A response that is a header and nothing else: Compact's, Unlock's and others'. */
+size_t rpc_bare_size(const struct response_header *header);
+void rpc_bare_write(const struct response_header *header, uint8_t *out);
+
 #endif

@@ -469,13 +469,3 @@ void rpc_txn_sizes_free(struct txn_sizes *sizes)
     mem_free(sizes->nodes);
     *sizes = (struct txn_sizes){0};
 }
-
-size_t rpc_compact_size(const struct response_header *header)
-{
-    return proto_embedded_size(rpc_header_size(header));
-}
-
-void rpc_compact_write(const struct response_header *header, uint8_t *out)
-{
-    (void)rpc_header_put(out, header);
-}

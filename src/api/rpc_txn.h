@@ -52,7 +52,5 @@ void rpc_txn_sizes_free(struct txn_sizes *sizes);
 
 /* Compact. ERR_MALFORMED. */
 MUST_USE enum err rpc_compact_decode(struct view in, struct command *out);
-size_t rpc_compact_size(const struct response_header *header);
-void rpc_compact_write(const struct response_header *header, uint8_t *out);
 
 #endif

@@ -162,8 +162,8 @@ static void compact_reply(struct client_actor *a, struct client_call *call,
                           const struct result *result)
 {
     struct response_header header = call_header(a, result->revision);
-    uint8_t *room = call_room(a, call, rpc_compact_size(&header));
-    rpc_compact_write(&header, room);
+    uint8_t *room = call_room(a, call, rpc_bare_size(&header));
+    rpc_bare_write(&header, room);
     call_push(a, call);
     call_finish(a, call);
 }

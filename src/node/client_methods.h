@@ -16,6 +16,11 @@ extern const struct call_ops client_lease_grant_ops, client_lease_revoke_ops;
 extern const struct call_ops client_lease_keepalive_ops;
 extern const struct call_ops client_lease_time_to_live_ops, client_lease_leases_ops;
 
+/* client_recipes.c, client_election.c */
+extern const struct call_ops client_lock_ops, client_unlock_ops;
+extern const struct call_ops client_campaign_ops, client_proclaim_ops, client_leader_ops,
+    client_observe_ops, client_resign_ops;
+
 /* client_node.c */
 extern const struct call_ops client_status_ops, client_member_list_ops;
 extern const struct call_ops client_health_check_ops, client_health_watch_ops;

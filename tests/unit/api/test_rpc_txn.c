@@ -484,9 +484,9 @@ static void compact(void)
     CU_ASSERT_EQUAL(c.flags, 0);
     const struct response_header header = {.cluster_id = 1, .revision = 300};
     uint8_t octets[64];
-    size_t size = rpc_compact_size(&header);
+    size_t size = rpc_bare_size(&header);
     CU_ASSERT_TRUE_FATAL(size <= sizeof octets);
-    rpc_compact_write(&header, octets);
+    rpc_bare_write(&header, octets);
     CU_ASSERT_TRUE(view_equal(view_of(octets, size), VIEW("\x0a\x05\x08\x01\x18\xac\x02")));
 }
 

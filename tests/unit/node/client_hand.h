@@ -87,6 +87,7 @@ static inline void port_prepare(struct port *p)
     *p = (struct port){.now_us = 1000 * SECOND};
     p->actors.raft = hand_receiver();
     p->actors.apply = hand_receiver();
+    p->actors.watch = hand_receiver();
     p->connections = credits_create(PORT_CREDITS);
     p->requests = credits_create(PORT_CREDITS);
     p->streams = credits_create(PORT_CREDITS);
@@ -165,6 +166,7 @@ static inline void port_end(struct port *p)
     actor_destroy(p->client);
     actor_destroy(p->actors.raft);
     actor_destroy(p->actors.apply);
+    actor_destroy(p->actors.watch);
     CU_ASSERT_EQUAL(credits_left(p->connections), PORT_CREDITS);
     CU_ASSERT_EQUAL(credits_left(p->requests), PORT_CREDITS);
     CU_ASSERT_EQUAL(credits_left(p->streams), PORT_CREDITS);
