@@ -295,6 +295,156 @@ class Limits(e2e.ClusterTest):
         self.assertLess(resident_kib(self.node) - memory, 20 * 1024, "memory of connections is given back")
 
 
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+
+
+def h2_frame(kind, flags, stream, body=b""):
+    return len(body).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + body
+
+
+def h2_header(path):
+    """A gRPC request's header block, literals alone (HPACK without a table)."""
+    fields = ((b":method", b"POST"), (b":scheme", b"http"), (b":path", path), (b":authority", b"x"),
+              (b"content-type", b"application/grpc"), (b"te", b"trailers"))
+    return b"".join(b"\x00" + bytes([len(name)]) + name + bytes([len(value)]) + value for name, value in fields)
+
+
+HEADERS, DATA, RESET, SETTINGS = 1, 0, 3, 4
+
+
+class Rude(e2e.ClusterTest):
+    """Clients that want the most for the least; beside them a polite one is served as if they were not there."""
+    extra = ("client = { connections_max = 300; requests_in_flight_max = 2000; streams_max = 100; idle_timeout_s = 3;\n"
+             "  bytes_in_flight_max = 33554432; streams_per_connection_max = 500; txn_ops_max = 5; header_bytes_max = 4000; };")
+
+    def setUp(self):
+        self.node = self.cluster["n1"]
+
+    def tearDown(self):
+        for node in self.cluster:
+            self.assertTrue(node.alive())
+            node.wait_healthy()
+        self.cluster.check_logs()
+
+    def served(self, count=30):
+        with rpc.Client(self.node.client_address) as polite:
+            for i in range(count):
+                polite.put("polite", str(i))
+                self.assertEqual(polite.range("polite").kvs[0].value, str(i).encode())
+
+    def test_octet_by_octet(self):
+        """Two hundred drip: prefaces, headers, messages announced as 1 MiB. None of it is charged before it comes."""
+        header = h2_frame(HEADERS, 4, 1, h2_header(PUT.encode()))
+        body = h2_frame(DATA, 0, 1, struct.pack(">BI", 0, 100000) + b"\x0a" * 50)
+        whole = PREFACE + h2_frame(SETTINGS, 0, 0) + header + body
+        channels = [connect(self.node.client_port) for _ in range(200)]
+        for at in range(min(len(whole), 60)):
+            for channel in channels:
+                channel.sendall(whole[at:at + 1])
+        self.served()
+        for channel in channels[:100]:  # and the rest of it at once; the message is never completed
+            channel.sendall(whole[60:])
+        self.served()
+        for channel in channels:
+            channel.close()
+
+    def test_resets(self):
+        """Streams opened and reset in a flood end the connection (ENHANCE_YOUR_CALM), not the service."""
+        block = h2_header(b"/etcdserverpb.KV/Range")
+        channel = connect(self.node.client_port)
+        channel.sendall(PREFACE + h2_frame(SETTINGS, 0, 0))
+        got = b""
+        try:
+            for number in range(20000):
+                stream = 2 * number + 1
+                channel.sendall(h2_frame(HEADERS, 4, stream, block) + h2_frame(RESET, 0, stream, (8).to_bytes(4, "big")))
+            got = read_all(channel)
+        except OSError:
+            pass  # it was closed while we still wrote
+        channel.close()
+        if got:
+            self.assertIn(b"\x00\x00\x00\x0b", got, "GOAWAY with ENHANCE_YOUR_CALM")
+        self.served()
+
+    def test_deaf(self):
+        """Answers that are asked for and never read: the window shut, or the socket full."""
+        client = self.node.client
+        client.put("large", b"v" * 500000)
+        query = frame(client.rpc.RangeRequest(key=b"large").SerializeToString())
+        channels = []
+        for window in (0, 2**31 - 1):  # SETTINGS_INITIAL_WINDOW_SIZE
+            for _ in range(10):
+                channel = connect(self.node.client_port)
+                channel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                out = PREFACE + h2_frame(SETTINGS, 0, 0, struct.pack(">HI", 4, window))
+                for number in range(10):
+                    stream = 2 * number + 1
+                    out += h2_frame(HEADERS, 4, stream, h2_header(b"/etcdserverpb.KV/Range")) + h2_frame(DATA, 1, stream, query)
+                channel.sendall(out)
+                channels.append(channel)
+        # together they asked for three times what may be in flight: long answers are refused, small ones go on
+        self.served()
+        for channel in channels:
+            channel.close()
+        e2e.wait_until(lambda: client.range("large").kvs, "what they held is given back")
+
+    def test_idle(self):
+        """A silent connection is closed; one with a stream open is not."""
+        idle = connect(self.node.client_port)
+        idle.sendall(PREFACE + h2_frame(SETTINGS, 0, 0))
+        health = rpc.proto("health")
+        with rpc.Client(self.node.client_address) as client:
+            watch = client.channel.unary_stream("/grpc.health.v1.Health/Watch",
+                                                request_serializer=lambda m: m.SerializeToString(),
+                                                response_deserializer=health.HealthCheckResponse.FromString)
+            stream = watch(health.HealthCheckRequest(), timeout=e2e.LIMIT_S)
+            self.assertEqual(next(stream).status, health.HealthCheckResponse.SERVING)
+            self.assertIn(h2_frame(7, 0, 0)[3:4], read_all(idle))  # until it ends: a GOAWAY came
+            self.assertFalse(stream.done())
+            stream.cancel()
+        idle.close()
+
+    def test_streams(self):
+        """streams_max bounds what lasts, with a sentence; requests go on beside it."""
+        health = rpc.proto("health")
+        client = self.node.client
+        watch = client.channel.unary_stream("/grpc.health.v1.Health/Watch", request_serializer=lambda m: m.SerializeToString(),
+                                            response_deserializer=health.HealthCheckResponse.FromString)
+        streams = [watch(health.HealthCheckRequest(), timeout=e2e.LIMIT_S) for _ in range(100)]
+        for stream in streams:
+            self.assertEqual(next(stream).status, health.HealthCheckResponse.SERVING)
+        with self.assertRaises(grpc.RpcError) as refused:
+            next(watch(health.HealthCheckRequest(), timeout=e2e.LIMIT_S))
+        self.assertEqual((refused.exception.code().name, refused.exception.details()),
+                         ("RESOURCE_EXHAUSTED", "holdfast: too many streams"))
+        self.served()
+        for stream in streams:
+            stream.cancel()
+        e2e.wait_until(lambda: self.stream_is_taken(watch, health), "places become free")
+
+    def stream_is_taken(self, watch, health):
+        stream = watch(health.HealthCheckRequest(), timeout=e2e.LIMIT_S)
+        try:
+            return next(stream).status == health.HealthCheckResponse.SERVING
+        except grpc.RpcError:
+            return False
+        finally:
+            stream.cancel()
+
+    def test_refused_sizes(self):
+        """Operations of a transaction and the header of a request, each refused with its own words."""
+        types = self.node.client.rpc
+        txn = types.TxnRequest(success=[types.RequestOp(request_range=types.RangeRequest(key=b"k"))] * 6)
+        with self.assertRaises(grpc.RpcError) as refused:
+            self.node.client.call("/etcdserverpb.KV/Txn", txn, types.TxnResponse)
+        self.assertEqual((refused.exception.code().name, refused.exception.details()),
+                         ("INVALID_ARGUMENT", "etcdserver: too many operations in txn request"))
+        status, code, out = curl(self.node.client_address, PUT, frame(b""), *GRPC_WORDS, "-H", "large: " + "x" * 5000)
+        self.assertEqual((status, code), (200, "8"), out)
+        self.assertIn("client.header_bytes_max", out)
+        self.served(3)
+
+
 class FewConnections(e2e.ClusterTest):
     count = 1
     extra = "client = { connections_max = 40; };"
