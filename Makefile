@@ -88,6 +88,12 @@ $(OUT)/tests/%.o: tests/%.c | $(PROTO_H)
 TEST_LIB_O := $(patsubst tests/%.c,$(OUT)/tests/%.o,$(wildcard tests/lib/*.c))
 UNIT_TESTS := $(patsubst tests/%.c,$(OUT)/tests/%,$(wildcard tests/unit/*/test_*.c tests/paper/test_*.c))
 
+# holdfastctl's files are no room of the daemon: its tests link them but for main.c
+CLI_TEST_O := $(filter-out %/main.o,$(call room_objects,cli))
+$(OUT)/tests/unit/cli/%: $(OUT)/tests/unit/cli/%.o $(TEST_LIB_O) $(CLI_TEST_O) $(ROOM_LIBS)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $< $(TEST_LIB_O) $(CLI_TEST_O) -Wl,--start-group $(ROOM_LIBS) -Wl,--end-group $(PKG_LIBS) -lcunit
+
 $(OUT)/tests/%: $(OUT)/tests/%.o $(TEST_LIB_O) $(ROOM_LIBS)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $< $(TEST_LIB_O) -Wl,--start-group $(ROOM_LIBS) -Wl,--end-group $(PKG_LIBS) -lcunit
