@@ -182,14 +182,15 @@ static enum err row_of(struct watch_actor *a, uint64_t change, struct kv_history
 }
 
 /* What the key held at the revision before the event's: the newest row of an earlier revision, if it is
- * a life and if that revision is not compacted. */
+ * a life and if that revision is not compacted. Nothing for a put that begins a life, as in etcd: also
+ * where the same revision ended the life before. */
 static uint32_t previous_find(struct watch_actor *a, struct watch_batch *b, size_t index)
 {
     const struct event *e = &b->events.items[index];
     int64_t revision = change_revision(e->change);
     uint64_t change = e->previous_change;
     struct kv_history row = {0};
-    if (revision - 1 < a->compact_revision) {
+    if (revision - 1 < a->compact_revision || (!e->deleted && e->create_revision == revision)) {
         return WATCH_PREVIOUS_NONE;
     }
     while (change != 0) { /* a second change of the key within its revision: a few steps at most */

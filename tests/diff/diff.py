@@ -29,7 +29,7 @@ PAGE = os.path.join(ROOT, "docs", "compatibility.md")
 BEGIN, END = "<!-- made by make diff-docs: begin -->\n", "<!-- made by make diff-docs: end -->\n"
 
 # What the differential test sends to holdfast. The others wait for the server.
-BUILT = ("kv", "txn", "lease", "hash", "json", "big")
+BUILT = ("kv", "txn", "lease", "watch", "hash", "json", "big")
 
 
 def page_with_table():

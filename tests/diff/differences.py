@@ -42,8 +42,7 @@ def _json(answer, field):
 
 def _negative_start(op, left, right):
     return op.kind == "watch.create" and op.request.create_request.start_revision < 0 and \
-        left.message.created and not left.message.canceled and \
-        right.message.created and right.message.canceled and right.message.watch_id == -1 and \
+        left.message.created and right.message.created and right.message.canceled and right.message.watch_id == -1 and \
         right.message.cancel_reason == "etcdserver: mvcc: required revision has been compacted"
 
 

@@ -292,7 +292,11 @@ class Generator:
         return request
 
     def txn(self):
-        return Op("Txn", self.node(), self.txn_request())
+        request = self.txn_request()
+        # of serializable ranges alone: the node answers from what it has applied
+        local = all(op.HasField("request_range") and op.request_range.serializable
+                    for op in list(request.success) + list(request.failure))
+        return Op("Txn", self.node(), request, local=local)
 
     def bad_txn(self):
         kind = self.draw.choice(("many", "most", "compares", "nested", "numbers", "garbage", "quirk", "reads", "deep"))
@@ -469,7 +473,7 @@ class Generator:
         for _ in range(20):
             op = self.next()
             if op.via == "grpc" and op.method and op.method.json_path and not isinstance(op.request, bytes) \
-                    and not op.detail and not op.local and op.request.ByteSize() < 1 << 16:
+                    and not op.detail and op.request.ByteSize() < 1 << 16:
                 op.via = "json"
                 op.detail = {"form": self.draw.choice(("proto", "camel", "numbers", "extra"))}
                 return op

@@ -169,6 +169,21 @@ class Scenarios(unittest.TestCase):
                     if stream is not small:
                         self.assertEqual((len(event.prev_kv.value), event.prev_kv.value[:1]), (size, b"a"))
 
+    @needs("watch", "txn")
+    def test_a_live_watcher_gets_a_response_for_each_revision(self):
+        """header.revision is that of the events; a revision comes whole, in the order it was made."""
+        for side in self.each():
+            stream = self.watch(side, pb.WatchCreateRequest(key=b"live/", range_end=b"live0"), node=1)
+            for number in range(20):
+                request = pb.TxnRequest()
+                for key in (b"live/b", b"live/a", b"other", b"live/c"):
+                    request.success.add().request_put.CopyFrom(pb.PutRequest(key=key, value=b"%d" % number))
+                revision = self.ask(side, "Txn", request, node=number).header.revision
+                stream.wait(lambda s, number=number: len(s.events[0]) >= 3 * (number + 1), "three more events")
+                rows = stream.events[0][3 * number:]
+                self.assertEqual([(header, event.kv.mod_revision, event.kv.key) for header, _, event in rows],
+                                 [(revision, revision, key) for key in (b"live/b", b"live/a", b"live/c")])
+
     @needs("watch")
     def test_half_close_does_not_end_a_watch(self):
         for side in self.each():

@@ -18,7 +18,7 @@ import etcd
 AGAINST_ETCD = os.environ.get("HOLDFAST_AGAINST") == "etcd"
 
 # What holdfast serves. A test that needs more is skipped, and is no row of the table.
-BUILT = {"kv", "hash", "snapshot", "lease", "txn"}
+BUILT = {"kv", "hash", "snapshot", "lease", "txn", "watch"}
 
 ROWS = []
 
