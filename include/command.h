@@ -133,9 +133,10 @@ struct lease_info {
  */
 struct result {
     enum err error;
-    int64_t revision;         /* of the store when it answered */
-    int64_t compact_revision; /* for ERR_COMPACTED's log line; 0 otherwise */
-    int64_t count;            /* query: keys in the range; delete: keys deleted */
+    int64_t revision;          /* of the store when it answered */
+    int64_t compact_revision;  /* for ERR_COMPACTED's log line; 0 otherwise */
+    int64_t physical_revision; /* compact: answer once kv.db is rid of what is below; 0: at once */
+    int64_t count;             /* query: keys in the range; delete: keys deleted */
     bool more;
     bool succeeded;        /* txn: the compares held */
     size_t response_count; /* txn: one for each operation of the branch that ran */

@@ -252,6 +252,7 @@ enum apply_kind {
     APPLY_COPY,
     APPLY_CLOCK,
     APPLY_WATCH,
+    APPLY_COMPACTED,
 };
 
 /*
@@ -268,6 +269,13 @@ struct apply_entries {
 };
 
 /* APPLY_READ carries struct read_request, APPLY_STATUS struct node_status. */
+
+/* flush -> apply: kv.db is rid of what went out of reach at or below this revision. */
+struct apply_compacted {
+    struct msg base;
+    uint32_t group;
+    int64_t revision;
+};
 
 /* raft -> apply: how far cluster time is. From a leader with an entry of its term committed: at each
  * heartbeat interval while there are leases, else at APPLY_CLOCK_IDLE_US; and once more with `leads` false when

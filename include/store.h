@@ -243,6 +243,20 @@ void kv_writer_close(struct kv_writer **w);
 /* One transaction: history, current, applied_index, members. ERR_IO, ERR_DISK_FULL, ERR_BUSY_FILE
  * (a person holds a write lock: nothing written, try again), ERR_FOREIGN_WRITE (data_version moved). */
 MUST_USE enum err kv_writer_write(struct kv_writer *w, const struct kv_batch *batch);
+/*
+ * Take out what nobody may read any more, as of the compact_revision that was written last (kv_compact.h). One
+ * slice of some milliseconds, between batches. ERR_BUSY_FILE as kv_writer_write.
+ */
+MUST_USE enum err kv_writer_compact_slice(struct kv_writer *w);
+/* How much one slice does, and how much is collected before anything is deleted; for tests. */
+struct kv_compact_bounds {
+    uint64_t window_max, look_rows, rows_max;
+};
+void kv_writer_set_compact_bounds(struct kv_writer *w, const struct kv_compact_bounds *bounds);
+/* Something is left to take out. */
+bool kv_writer_compacting(const struct kv_writer *w);
+/* Nothing is left that went out of reach at or below this revision; 0 until this start has seen to it. */
+int64_t kv_writer_compacted(const struct kv_writer *w);
 /* Between transactions: PASSIVE checkpoint when the WAL is past the soft limit, or always if idle. */
 MUST_USE enum err kv_writer_maintain(struct kv_writer *w, bool idle);
 void kv_writer_figures(struct kv_writer *w, struct db_figures *out);

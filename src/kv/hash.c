@@ -31,8 +31,8 @@ static enum err hash_key(struct kv *kv, struct hash *h, const struct kv_current 
     struct kv_history row = {.previous_change = newest->change};
     /* Ends: history_row refuses a chain that does not descend. */
     while (row.previous_change != 0) {
-        enum err error = history_row(kv, newest->key, row.previous_change, &row);
-        if (error != OK) {
+        enum err error = history_row_or_none(kv, newest->key, row.previous_change, &row);
+        if (error != OK || row.change == 0) {
             return error;
         }
         bool last = row.change <= readable;

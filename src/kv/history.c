@@ -73,6 +73,20 @@ enum err history_row(struct kv *kv, struct view key, uint64_t change, struct kv_
     return error;
 }
 
+enum err history_row_or_none(struct kv *kv, struct view key, uint64_t change,
+                             struct kv_history *out)
+{
+    enum err error = change == 0 ? ERR_NOT_FOUND : row_look_up(kv, key, change, out);
+    if (error != ERR_NOT_FOUND) {
+        return error;
+    }
+    if (change != 0 && change_revision(change) >= kv->compact_revision) {
+        return history_row(kv, key, change, out); /* says what is missing */
+    }
+    *out = (struct kv_history){0};
+    return OK;
+}
+
 enum err history_find(struct kv *kv, struct view key, uint64_t newest, uint64_t at_most,
                       struct kv_history *out, uint64_t *rows_read)
 {
@@ -92,7 +106,7 @@ enum err history_find(struct kv *kv, struct view key, uint64_t newest, uint64_t 
         return OK;
     }
     ++*rows_read;
-    return history_row(kv, key, change, out);
+    return history_row_or_none(kv, key, change, out);
 }
 
 /* The jump of a row. 0 for a row that compaction took away: a jump of 0 is never followed, so a chain

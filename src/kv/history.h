@@ -9,8 +9,10 @@
  * Invariants
  *  1. previous_change and jump_change are 0 or less than the row's change and of the same key.
  *  2. The row at depth d (1 is the oldest) jumps to the row at depth d - history_jump_width(d).
- *  3. A pointer to at or below the compact revision may dangle. No look-up at or above the compact
- *     revision follows it.
+ *  3. A pointer to at or below the compact revision may dangle. No look-up at or above the compact revision
+ *     follows such a jump; and where previous_change dangles, the key was deleted then.
+ *  4. Depth counts from where the chain of this node's file began: nodes may differ in it and in their
+ *     jumps, as they compact at their own pace, and in nothing that can be read.
  */
 #ifndef HOLDFAST_KV_HISTORY_H
 #define HOLDFAST_KV_HISTORY_H
@@ -25,6 +27,11 @@ uint64_t history_jump_width(uint64_t depth);
  * ERR_CORRUPT if it is missing or of another key; the reader's errors. */
 MUST_USE enum err history_row(struct kv *kv, struct view key, uint64_t change,
                               struct kv_history *out);
+
+/* As history_row, but out->change is 0 for change 0 and for a row that compaction took away: a deletion from
+ * before the compact revision, of which nothing is left to say. */
+MUST_USE enum err history_row_or_none(struct kv *kv, struct view key, uint64_t change,
+                                      struct kv_history *out);
 
 /*
  * The key's newest row at or before a change id.

@@ -135,6 +135,27 @@ static enum err delete_range(struct kv *kv, const struct command *c, struct resu
     return error;
 }
 
+/* From now on nobody reads below the revision; the rows go by and by, on each node at its own pace
+ * (store/kv_compact.h). Not a change: no revision. */
+static void compact(struct kv *kv, const struct command *c, struct result *result,
+                    enum err *refusal)
+{
+    if (c->revision > kv->revision) {
+        *refusal = ERR_FUTURE_REVISION;
+    } else if (c->revision < 0 ||
+               (c->revision <= kv->compact_revision && kv->compact_revision > 0)) {
+        *refusal = ERR_COMPACTED;
+    } else {
+        kv->compact_revision = c->revision;
+        if (result != NULL && (c->flags & COMMAND_PHYSICAL) != 0) {
+            result->physical_revision = c->revision;
+        }
+    }
+    if (result != NULL && *refusal == ERR_COMPACTED) {
+        result->compact_revision = kv->compact_revision;
+    }
+}
+
 /* ---- entries -------------------------------------------------------------------------------------- */
 
 static enum err command_apply(struct kv *kv, struct view data, struct result *result,
@@ -163,9 +184,10 @@ static enum err command_apply(struct kv *kv, struct view data, struct result *re
     case COMMAND_TXN:
         return txn_apply(kv, c.body, result, refusal);
     case COMMAND_COMPACT:
-        break;
+        compact(kv, &c, result, refusal);
+        return OK;
     }
-    *refusal = ERR_UNIMPLEMENTED; /* on every node of this version alike */
+    *refusal = ERR_MALFORMED;
     return OK;
 }
 

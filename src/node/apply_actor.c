@@ -5,8 +5,8 @@
  * for the flush actor.
  *
  * In: APPLY_ENTRIES and APPLY_READ/APPLY_STATUS from raft (serializable reads from clients),
- * APPLY_FLUSHED from flush, APPLY_WATCH from watch. Out: CLIENT_REPLY, CLIENT_STATUS, CLIENT_BARRIER,
- * RAFT_APPLIED, FLUSH_BATCH, WATCH_CHANGES.
+ * APPLY_FLUSHED and APPLY_COMPACTED from flush, APPLY_WATCH from watch. Out: CLIENT_REPLY, CLIENT_STATUS,
+ * CLIENT_BARRIER, RAFT_APPLIED, FLUSH_BATCH, WATCH_CHANGES.
  *
  * Invariants
  *  1. Entries are applied in index order, each once. Nothing is skipped: an error from the disk ends
@@ -49,6 +49,12 @@ struct waiting_copy {
     uint64_t index;
 };
 
+/* Answers to physical compactions, until kv.db is that far. */
+struct waiting_compaction {
+    uint64_t request_id;
+    struct result *result;
+};
+
 struct pending_reads {
     struct pending_read *items;
     size_t first, count, capacity; /* a queue: live items are first .. first+count-1 */
@@ -80,6 +86,10 @@ struct apply_actor {
     size_t copy_count, copy_capacity;
     uint64_t sealed_index;  /* of the batch handed over last */
     uint64_t flushed_index; /* kv.db holds everything up to here */
+
+    struct waiting_compaction *compactions; /* in the order of their revisions */
+    size_t compaction_count, compaction_capacity;
+    int64_t compacted_revision; /* kv.db is rid of what is below */
 
     struct lease_expiry leases;
 
@@ -402,6 +412,31 @@ static void reply_or_hold(struct apply_actor *a, uint64_t request_id, struct res
     *result = NULL;
 }
 
+/* ---- compactions ---------------------------------------------------------------------------------- */
+
+/* Revisions of compactions only rise, so those that are done stand in front. */
+static void answer_compactions(struct apply_actor *a, int64_t revision)
+{
+    size_t done = 0;
+    while (done < a->compaction_count &&
+           a->compactions[done].result->physical_revision <= revision) {
+        reply(a, a->compactions[done].request_id, &a->compactions[done].result, 0);
+        done++;
+    }
+    a->compaction_count -= done;
+    for (size_t i = 0; done > 0 && i < a->compaction_count; i++) {
+        a->compactions[i] = a->compactions[done + i];
+    }
+}
+
+static void wait_for_compaction(struct apply_actor *a, uint64_t request_id, struct result **result)
+{
+    ARRAY_RESERVE(a->compactions, a->compaction_capacity, a->compaction_count + 1);
+    a->compactions[a->compaction_count++] =
+        (struct waiting_compaction){.request_id = request_id, .result = *result};
+    *result = NULL;
+}
+
 /* ---- entries ------------------------------------------------------------------------------------ */
 
 /* Apply what waits until nothing is left or the overlay is full. */
@@ -442,14 +477,19 @@ static void apply_waiting(struct apply_actor *a, uint64_t now_us)
                 fail(error, "apply");
             }
             count_command(a, e);
-            if (ours) {
+            if (ours && result->physical_revision > a->compacted_revision) {
+                wait_for_compaction(a, e->request_id, &result);
+            } else if (ours) {
                 reply_or_hold(a, e->request_id, &result);
             }
             if (a->held_count >= APPLY_REPLIES_HELD_MAX) {
                 tell_watch_and_clients(a);
             }
         }
-        tell_watch_and_clients(a); /* before the barriers, which speak of who has no answer yet */
+        tell_watch_and_clients(a); /* before the barriers, which speak of who has no answer yet: */
+        if (block->barrier_count > 0) { /* who waits for rows to go is told that the rest is done */
+            answer_compactions(a, INT64_MAX);
+        }
         send_barriers(a, block);
         a->block_first++;
         a->block_count--;
@@ -561,6 +601,10 @@ static void handle(void *self, struct msg *m, uint64_t now_us)
     case APPLY_COPY:
         take_copy(a, (struct copy_request *)m);
         return;
+    case APPLY_COMPACTED:
+        a->compacted_revision = ((const struct apply_compacted *)m)->revision;
+        answer_compactions(a, a->compacted_revision);
+        break;
     case APPLY_CLOCK:
         lease_expiry_clock(&a->leases, (const struct apply_clock *)m, a->kv, a->raft);
         break;
@@ -662,6 +706,10 @@ static void destroy(void *self)
         MSG_FREE(a->copies[k].request);
     }
     mem_free(a->copies);
+    for (size_t i = 0; i < a->compaction_count; i++) {
+        result_free(&a->compactions[i].result);
+    }
+    mem_free(a->compactions);
     mem_free(a->blocks);
     ASSERT(a->held_count == 0);
     mem_free(a->held);

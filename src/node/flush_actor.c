@@ -4,7 +4,12 @@
  * each in one transaction, and checkpoints between them. A committed batch is a durable batch
  * (synchronous=FULL, trap 59), so KV_DURABLE follows every commit and the log may be trimmed up to it.
  *
- * In: FLUSH_BATCH from apply. Out: APPLY_FLUSHED to apply, RAFT_KV_DURABLE to raft.
+ * Between the batches it takes out of kv.db what was compacted, in slices of a few milliseconds with pauses
+ * that are longer than they: whoever shares the disk or a core with it must not notice, and there is no hurry.
+ * A batch that comes goes first. Room in the file that has become free is used again by what is written
+ * next, and given back to the file system when there is more of it than of the rest.
+ *
+ * In: FLUSH_BATCH from apply. Out: APPLY_FLUSHED and APPLY_COMPACTED to apply, RAFT_KV_DURABLE to raft.
  *
  * Invariants
  *  1. Batches are written in the order they came, each once.
@@ -19,6 +24,9 @@
 #define FLUSH_RETRY_US (100 * UINT64_C(1000))
 #define FLUSH_QUIET_US (250 * UINT64_C(1000))
 
+#define FLUSH_SLICE_PAUSE_US UINT64_C(1000) /* after a slice of compaction at least ... */
+#define FLUSH_SLICE_SHARE    4              /* ... and one part in so many of the time is its */
+
 struct flush_actor {
     struct kv_writer *writer;
     const struct node_actors *links;
@@ -29,6 +37,9 @@ struct flush_actor {
     bool busy_said, wal_dirty;
     uint64_t retry_at_us, quiet_at_us;
     struct histogram commit_us, changes;
+
+    uint64_t slice_at_us; /* next slice of compaction, if any is to be done */
+    int64_t compacted_told;
 };
 
 static void fail(enum err error, const char *what)
@@ -122,6 +133,47 @@ static void write_waiting(struct flush_actor *a, uint64_t now_us)
     a->waiting_count -= written;
 }
 
+/* ---- compaction ----------------------------------------------------------------------------------- */
+
+static void say_compacted(struct flush_actor *a)
+{
+    int64_t revision = kv_writer_compacted(a->writer);
+    if (revision == a->compacted_told) {
+        return;
+    }
+    a->compacted_told = revision;
+    struct apply_compacted *told = MSG_NEW(struct apply_compacted, APPLY_COMPACTED, NULL);
+    told->group = GROUP_DEFAULT;
+    told->revision = revision;
+    ACTOR_SEND(a->apply, told);
+}
+
+/* One slice, if there is something to do, nothing more urgent, and the last one is long enough ago. */
+static void compact_some(struct flush_actor *a, uint64_t now_us)
+{
+    if (a->waiting_count > 0 || now_us < a->slice_at_us || !kv_writer_compacting(a->writer)) {
+        return;
+    }
+    uint64_t start_us = actor_stopwatch_us();
+    enum err error = kv_writer_compact_slice(a->writer);
+    if (error == ERR_BUSY_FILE) {
+        a->slice_at_us = now_us + FLUSH_RETRY_US;
+        return;
+    }
+    if (error == OK) {
+        error = kv_writer_maintain(a->writer, false);
+        error = error == ERR_BUSY_FILE ? OK : error;
+    }
+    if (error != OK) {
+        fail(error, "compact");
+    }
+    uint64_t took_us = actor_stopwatch_us() - start_us;
+    a->slice_at_us = now_us + FLUSH_SLICE_PAUSE_US + took_us * FLUSH_SLICE_SHARE;
+    a->wal_dirty = true;
+    a->quiet_at_us = a->slice_at_us + FLUSH_QUIET_US;
+    say_compacted(a);
+}
+
 static void flush(void *self, uint64_t now_us)
 {
     struct flush_actor *a = self;
@@ -129,7 +181,11 @@ static void flush(void *self, uint64_t now_us)
         a->retry_at_us = UINT64_MAX;
         write_waiting(a, now_us);
     }
+    compact_some(a, now_us);
     uint64_t at_us = a->retry_at_us;
+    if (a->waiting_count == 0 && kv_writer_compacting(a->writer) && a->slice_at_us < at_us) {
+        at_us = a->slice_at_us;
+    }
     /* It is not quiet while batches wait for a foreign lock: a past quiet_at_us would spin until then. */
     if (a->wal_dirty && a->waiting_count == 0 && a->quiet_at_us < at_us) {
         at_us = a->quiet_at_us;
@@ -184,5 +240,6 @@ struct actor *flush_actor_create(struct kv_writer *writer, const struct node_act
     a->links = actors;
     a->retry_at_us = UINT64_MAX;
     a->quiet_at_us = UINT64_MAX;
+    a->compacted_told = kv_writer_compacted(writer);
     return actor_create(&flush_actor_ops, a, "flush");
 }

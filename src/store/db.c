@@ -453,6 +453,23 @@ enum err db_commit(struct db *db)
     return OK;
 }
 
+enum err db_set_sync(struct db *db, bool synced)
+{
+    ASSERT(!db->in_transaction);
+    if (db->failed) {
+        return ERR_IO;
+    }
+    if (db->unsynced == !synced) {
+        return OK;
+    }
+    enum err error =
+        db_execute(db, synced ? "PRAGMA synchronous=FULL" : "PRAGMA synchronous=NORMAL");
+    if (error == OK) {
+        db->unsynced = !synced;
+    }
+    return error;
+}
+
 void db_rollback(struct db *db)
 {
     if (!db->in_transaction) {

@@ -65,6 +65,7 @@ struct db {
     bool
         write_failed; /* ... by a write or sync: what the page cache shows may not be on the disk */
     bool in_transaction;
+    bool unsynced; /* transactions are committed without a sync (db_set_sync) */
     int64_t data_version;
 
     sqlite3_stmt *statements[DB_STATEMENTS_MAX]; /* all that were prepared, for closing */
@@ -120,6 +121,9 @@ struct view db_column_view(sqlite3_stmt *statement, int at);
 /* BEGIN IMMEDIATE. ERR_BUSY_FILE (nothing begun), ERR_FOREIGN_WRITE, ERR_IO. */
 MUST_USE enum err db_begin(struct db *db);
 MUST_USE enum err db_commit(struct db *db);
+/* Whether the next transactions are synced as they commit. One that is not is durable with the next one that
+ * is; a crash before may lose it, whole. Only between transactions. Opened files are. */
+MUST_USE enum err db_set_sync(struct db *db, bool synced);
 /* For a transaction that meets an error; the handle is already marked failed. */
 void db_rollback(struct db *db);
 

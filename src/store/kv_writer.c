@@ -10,6 +10,7 @@
 
 #include "host_files.h"
 #include "kv_batch.h"
+#include "kv_compact.h"
 #include "kv_schema.h"
 #include "vfs_file.h"
 
@@ -29,6 +30,7 @@
 
 struct kv_writer {
     struct db db;
+    struct kv_compact compact;
     sqlite3_stmt *history_insert, *current_write, *members_clear, *member_insert;
     sqlite3_stmt *removed_clear, *removed_insert;
     sqlite3_stmt *cluster_write, *meta_write, *lease_write, *lease_delete;
@@ -241,6 +243,10 @@ enum err kv_writer_open(const char *data_dir, uint32_t group, uint64_t generatio
         error = read_meta(w, &found);
     }
     if (error == OK) {
+        error =
+            kv_compact_open(&w->compact, &w->db, found.compact_revision, found.compact_progress);
+    }
+    if (error == OK) {
         error = db_checkpoint_all(&w->db);
     }
     if (error == OK) {
@@ -268,6 +274,7 @@ void kv_writer_close(struct kv_writer **w)
     struct kv_writer *writer = *w;
     *w = NULL;
     if (writer != NULL) {
+        kv_compact_free(&writer->compact);
         db_close(&writer->db);
         mem_free(writer);
     }
@@ -402,7 +409,31 @@ enum err kv_writer_write(struct kv_writer *w, const struct kv_batch *batch)
         db_rollback(&w->db);
         return error;
     }
-    return db_commit(&w->db);
+    error = db_commit(&w->db);
+    if (error == OK) {
+        kv_compact_want(&w->compact, batch->compact_revision);
+    }
+    return error;
+}
+
+enum err kv_writer_compact_slice(struct kv_writer *w)
+{
+    return kv_compact_slice(&w->compact);
+}
+
+void kv_writer_set_compact_bounds(struct kv_writer *w, const struct kv_compact_bounds *bounds)
+{
+    w->compact.bounds = *bounds;
+}
+
+bool kv_writer_compacting(const struct kv_writer *w)
+{
+    return w->compact.done < w->compact.wanted;
+}
+
+int64_t kv_writer_compacted(const struct kv_writer *w)
+{
+    return w->compact.done;
 }
 
 enum err kv_writer_maintain(struct kv_writer *w, bool idle)
