@@ -583,8 +583,35 @@ static void apply_hears_the_time(void)
     tear_down(&f);
 }
 
+/* Who asks how long a lease has left is told by the cluster time of the moment the read was confirmed. */
+static void a_lease_is_looked_up_at_a_time(void)
+{
+    struct fixture f;
+    uint64_t at_us = lead(&f);
+    uint64_t end_us = at_us + 2 * SECOND_US;
+    for (; at_us < end_us; at_us += 50000) {
+        play_timer(&f, at_us);
+        hand_round(f.raft, at_us);
+    }
+    const struct query query = {.kind = QUERY_LEASE_TTL, .lease = 7};
+    struct read_request *m = MSG_NEW(struct read_request, RAFT_READ, release_read_request);
+    m->request_id = REQUEST_ID(0, 1);
+    m->deadline_us = UINT64_MAX;
+    m->query = query_create(&query);
+    ACTOR_SEND(f.raft, m);
+    hand_round(f.raft, at_us);
+    struct msg *asked = hand_find(f.actors.apply, APPLY_READ);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(asked);
+    uint64_t time_us = ((struct read_request *)asked)->query->cluster_time_us;
+    CU_ASSERT_TRUE(time_us >= SECOND_US);
+    CU_ASSERT_TRUE(time_us <= 3 * SECOND_US);
+    msg_free_base(&asked);
+    tear_down(&f);
+}
+
 SUITE("node: raft actor", TEST(waiting_requests_end), TEST(waiting_requests_are_bounded),
       TEST(refusal_of_an_earlier_term), TEST(refusal_names_the_term_of_the_forward),
       TEST(a_tick_counts_in_a_busy_actor), TEST(a_leader_stamps_what_it_appends),
       TEST(a_leader_stamps_what_is_forwarded_to_it),
-      TEST(what_is_due_is_proposed_by_a_leader_or_not_at_all), TEST(apply_hears_the_time))
+      TEST(what_is_due_is_proposed_by_a_leader_or_not_at_all), TEST(apply_hears_the_time),
+      TEST(a_lease_is_looked_up_at_a_time))
