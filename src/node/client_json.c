@@ -188,6 +188,7 @@ static bool dispatch(struct client_actor *a, struct client_call *call, struct vi
     char problem[JSON_PROBLEM_MAX];
     struct buffer message = {0};
     if (json_to_proto(carrier->route->request, object, &message, problem) != OK) {
+        buffer_free(&message);
         fail_request(a, call, problem);
         return false;
     }

@@ -146,6 +146,11 @@ SCRIPT = [
     ("lease/leases", {}),
     ("kv/lease/revoke", {"ID": 77}),
     ("lease/revoke", {"ID": 77}),
+    ("kv/compaction", {"revision": "3"}),
+    ("kv/compaction", {"revision": "3"}),
+    ("kv/compaction", {"revision": "300"}),
+    ("kv/range", {"key": b64("foo"), "revision": "2"}),
+    ("kv/compaction", {"revision": "5", "physical": True}),
 ]
 
 

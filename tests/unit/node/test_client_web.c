@@ -3,49 +3,12 @@
  * test_client_web.c: plain HTTP on the client port: sniffing, /health and /version over HTTP/1.1 and
  * HTTP/2, keep-alive, half-closed and impolite clients (sheet §4.2, §5.1).
  */
-#include "client_fixture.h"
+#include "web_fixture.h"
 
 #include "api/version.h"
 
-#define NOSNIFF "x-content-type-options: nosniff\r\n"
 #define VERSION_BODY                                                                               \
     "{\"etcdserver\":\"" API_VERSION_SERVER "\",\"etcdcluster\":\"3.6.0\",\"storage\":\"3.6.0\"}"
-
-/* Read until `size` octets came (terminated then), or until the end if size is SIZE_MAX. */
-static size_t read_text(int fd, char *out, size_t out_size, size_t size)
-{
-    size_t used = 0;
-    while (used < size && used + 1 < out_size) {
-        size_t want = size - used < out_size - 1 - used ? size - used : out_size - 1 - used;
-        struct pollfd ready = {.fd = fd, .events = POLLIN};
-        CU_ASSERT_EQUAL_FATAL(poll(&ready, 1, WITNESS_PATIENCE_MS), 1);
-        ssize_t part = recv(fd, out + used, want, 0);
-        if (part <= 0) {
-            break;
-        }
-        used += (size_t)part;
-    }
-    out[used] = 0;
-    return used;
-}
-
-static void expect_text(int fd, const char *expected)
-{
-    char got[2000];
-    (void)read_text(fd, got, sizeof got, strlen(expected));
-    CU_ASSERT_STRING_EQUAL(got, expected);
-}
-
-static void expect_end(int fd)
-{
-    char got[100];
-    CU_ASSERT_EQUAL(read_text(fd, got, sizeof got, SIZE_MAX), 0);
-}
-
-static void say(int fd, const char *text)
-{
-    send_all(fd, text, strlen(text));
-}
 
 #define HEALTHY                                                                                    \
     "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n" NOSNIFF "Content-Length: 29\r\n\r\n"   \
@@ -277,7 +240,77 @@ static void stop_ends_http1(void)
     fixture_end(&f);
 }
 
+/* Foreign names and pages are turned away before anything is done, whatever they ask for; a preflight of
+ * theirs too. */
+static void strangers_are_turned_away(void)
+{
+    struct fixture f;
+    fixture_start(&f, (struct fixture_options){0});
+    static const char *const asked[] = {"GET /health",   "PUT /kv/a",    "POST /v3/kv/put",
+                                        "OPTIONS /kv/a", "GET /metrics", "GET /watch/a",
+                                        "GET /x"};
+    int fd = fixture_connect(&f);
+    for (size_t i = 0; i < ARRAY_COUNT(asked); i++) {
+        char request[200];
+        char got[400];
+        (void)snprintf(request, sizeof request,
+                       "%s HTTP/1.1\r\nHost: localhost\r\nOrigin: http://evil\r\n\r\n", asked[i]);
+        say(fd, request);
+        read_answer(fd, got, sizeof got);
+        CU_ASSERT_TRUE(begins(got, "HTTP/1.1 403 "));
+        CU_ASSERT_PTR_NULL(strstr(got, "access-control"));
+        (void)snprintf(request, sizeof request, "%s HTTP/1.1\r\nHost: evil:2379\r\n\r\n", asked[i]);
+        say(fd, request);
+        read_answer(fd, got, sizeof got);
+        CU_ASSERT_TRUE(begins(got, "HTTP/1.1 421 "));
+    }
+    /* gRPC over HTTP/2 that names a page */
+    struct link l = link_open(&f);
+    static const struct http2_client_header origin[] = {{"origin", "http://evil"}, {NULL, NULL}};
+    int32_t id = http2_client_request(l.client, PATH_PUT, origin, false, true);
+    expect_error(&l, id, "7", "holdfast: requests from this web page are not allowed");
+    link_close(&l);
+    close(fd);
+    fixture_end(&f); /* nobody asked raft or apply for anything */
+}
+
+/* /readyz makes its checks one after the other and says which failed. */
+static void checks_are_made(void)
+{
+    struct fixture f;
+    fixture_start(&f, (struct fixture_options){0});
+    int fd = fixture_connect(&f);
+    char got[400];
+    say(fd, "GET /readyz?verbose HTTP/1.1\r\n\r\n");
+    reply_ok(&f, take_read_id(&f.apply, APPLY_READ), 1);
+    reply_error(&f, take_read_id(&f.raft, RAFT_READ), ERR_NO_LEADER);
+    read_answer(fd, got, sizeof got);
+    CU_ASSERT_TRUE(begins(got, "HTTP/1.1 503 "));
+    CU_ASSERT_PTR_NOT_NULL(strstr(got, "[+]serializable_read ok\n[-]linearizable_read failed: "
+                                       "etcdserver: no leader\n[+]non_learner ok\n"));
+    say(fd, "GET /livez HTTP/1.1\r\n\r\n");
+    reply_ok(&f, take_read_id(&f.apply, APPLY_READ), 1);
+    read_answer(fd, got, sizeof got);
+    CU_ASSERT_TRUE(begins(got, "HTTP/1.1 200 "));
+    CU_ASSERT_PTR_NOT_NULL(strstr(got, "\r\n\r\nok\n"));
+    /* figures come back as text; an answer to nobody's question is dropped */
+    say(fd, "GET /metrics HTTP/1.1\r\n\r\n");
+    struct figures *figures = (struct figures *)witness_take(&f.raft);
+    CU_ASSERT_EQUAL_FATAL(figures->base.kind, RAFT_FIGURES);
+    figures->base.kind = CLIENT_FIGURES;
+    figures->stop_at = figures->stop_count;
+    figures->raft.leader = 7;
+    struct figures *again = mem_dup(figures, sizeof *figures);
+    ACTOR_SEND(f.client, figures);
+    char text[65536];
+    read_answer(fd, text, sizeof text);
+    CU_ASSERT_PTR_NOT_NULL(strstr(text, "\netcd_server_has_leader 1\n"));
+    ACTOR_SEND(f.client, again);
+    close(fd);
+    fixture_end(&f);
+}
+
 SUITE("node client web", TEST(health_reads), TEST(health_says_why_not),
       TEST(pipelined_requests_keep_their_order), TEST(half_closed_client_is_answered),
       TEST(gone_client_is_forgotten), TEST(garbage_is_refused), TEST(http2_gets_them_too),
-      TEST(stop_ends_http1))
+      TEST(stop_ends_http1), TEST(strangers_are_turned_away), TEST(checks_are_made))
