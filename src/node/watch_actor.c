@@ -131,7 +131,8 @@ static void take_create(struct watch_actor *a, const struct watch_create *m)
         refuse(a, s, WATCH_REASON_DUPLICATE);
         return;
     }
-    if (a->watcher_count >= a->watchers_max) {
+    if (a->watcher_count >= a->watchers_max ||
+        a->watcher_octets + m->key.size + m->range_end.size > a->bytes_max) {
         refuse(a, s, WATCH_REASON_TOO_MANY);
         return;
     }
@@ -373,10 +374,21 @@ struct actor *watch_actor_create(struct kv_reader **reader, const struct config 
     a->bytes_max = config->watch.bytes_max;
     a->response_bytes_max = config->watch.response_bytes_max;
     a->ring.bytes_max = config->watch.ring_bytes_max;
+    a->slice_events = WATCH_SLICE_EVENTS;
+    a->slice_bytes = WATCH_SLICE_BYTES;
+    a->scan_join = WATCH_SCAN_JOIN;
     a->seed = seed;
     a->off_at_us = UINT64_MAX;
     a->retry_at_us = UINT64_MAX;
     return actor_create(&watch_actor_ops, a, "watch");
+}
+
+void watch_actor_tune(void *self, uint64_t slice_events, uint64_t slice_bytes, int64_t scan_join)
+{
+    struct watch_actor *a = self;
+    a->slice_events = slice_events;
+    a->slice_bytes = slice_bytes;
+    a->scan_join = scan_join;
 }
 
 /* ---- figures and invariants ------------------------------------------------------------------------- */

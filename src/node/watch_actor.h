@@ -17,6 +17,9 @@ struct watch_figures {
 
 /* self: the actor's private struct. */
 void watch_actor_figures(const void *self, struct watch_figures *out);
+/* Other bounds than the built-in ones, for tests: what a slice of a scan looks at, and how far ahead of a scan a
+ * watcher may be to join it. */
+void watch_actor_tune(void *self, uint64_t slice_events, uint64_t slice_bytes, int64_t scan_join);
 /* Asserts the invariants; walks everything. */
 void watch_actor_check(const void *self);
 

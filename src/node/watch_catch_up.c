@@ -32,7 +32,7 @@ static struct watch_scan *scan_to_join(struct watch_actor *a, int64_t revision)
     struct watch_scan *nearest = NULL;
     for (size_t i = 0; i < WATCH_SCANS_MAX; i++) {
         struct watch_scan *s = &a->scans[i];
-        if (s->used && s->next <= revision && revision - s->next <= WATCH_SCAN_JOIN &&
+        if (s->used && s->next <= revision && revision - s->next <= a->scan_join &&
             (nearest == NULL || s->next > nearest->next)) {
             nearest = s;
         }
@@ -163,7 +163,7 @@ static void slice_event(struct watch_actor *a, const struct watch_scan *scan,
 
 static bool slice_is_full(const struct watch_actor *a, uint64_t rows)
 {
-    return rows >= WATCH_SLICE_EVENTS || a->scratch.octets.size >= WATCH_SLICE_BYTES;
+    return rows >= a->slice_events || a->scratch.octets.size >= a->slice_bytes;
 }
 
 /* From kv.db, up to the floor. *through: the last revision that was looked at in whole. */
@@ -242,7 +242,7 @@ static void scan_merge(struct watch_actor *a, struct watch_scan *scan)
     for (size_t i = 0; i < WATCH_SCANS_MAX; i++) {
         struct watch_scan *ahead = &a->scans[i];
         if (!ahead->used || ahead == scan || ahead->next < scan->next ||
-            ahead->next - scan->next > WATCH_SLICE_EVENTS) {
+            (uint64_t)(ahead->next - scan->next) > a->slice_events) {
             continue;
         }
         struct watch_entry *e = NULL;

@@ -146,6 +146,8 @@ struct watch_actor {
     uint32_t watchers_max;
     uint64_t progress_interval_us;
     uint64_t stream_bytes_max, bytes_max, response_bytes_max;
+    uint64_t slice_events, slice_bytes;
+    int64_t scan_join;
     uint64_t seed;
 
     enum watch_source source;
@@ -170,6 +172,7 @@ struct watch_actor {
     size_t stream_count, stream_buckets;
     struct watcher **watchers;
     size_t watcher_count, watcher_buckets;
+    uint64_t watcher_octets; /* of their keys; at most bytes_max */
     struct watcher *progress; /* those that asked for notifications */
     uint64_t progress_at_us;
 

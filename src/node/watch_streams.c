@@ -331,6 +331,7 @@ struct watcher *watcher_create(struct watch_actor *a, struct watch_stream *s, in
     w->hash_next = *bucket;
     *bucket = w;
     a->watcher_count++;
+    a->watcher_octets += w->key_size + w->end_size;
     w->next = s->watchers;
     if (w->next != NULL) {
         w->next->previous = w;
@@ -368,6 +369,7 @@ void watcher_destroy(struct watch_actor *a, struct watcher *w)
     }
     *link = w->hash_next;
     a->watcher_count--;
+    a->watcher_octets -= w->key_size + w->end_size;
     mem_free(w);
 }
 
