@@ -202,7 +202,7 @@ static int hold(const struct cli_arguments *arguments, bool campaign, struct vie
 int command_lock(const struct cli_arguments *arguments)
 {
     if (arguments->word_count != 2 || arguments->words[1][0] == '\0') {
-        return cli_usage("lock NAME [--ttl SECONDS] [--wait TIME] [-- COMMAND...]");
+        return (int)cli_usage("lock NAME [--ttl SECONDS] [--wait TIME] [-- COMMAND...]");
     }
     return hold(arguments, false, view_of(NULL, 0));
 }

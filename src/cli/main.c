@@ -43,9 +43,9 @@ static int run(const struct cli_arguments *a)
     for (size_t i = 0; i < ARRAY_COUNT(commands); i++) {
         if (strcmp(name, commands[i].name) == 0) {
             if (commands[i].words_most != 0 && a->word_count > commands[i].words_most) {
-                return cli_usage(name);
+                return (int)cli_usage(name);
             }
-            return commands[i].run(a);
+            return (int)commands[i].run(a);
         }
     }
     fprintf(
@@ -59,9 +59,9 @@ static int run(const struct cli_arguments *a)
 int main(int argc, char **argv)
 {
     struct cli_arguments *arguments = mem_zalloc(sizeof(*arguments));
-    int code = cli_arguments_parse(argc, argv, arguments);
+    int code = (int)cli_arguments_parse(argc, argv, arguments);
     if (code == CLI_OK && arguments->word_count == 0) {
-        code = cli_usage("COMMAND...");
+        code = (int)cli_usage("COMMAND...");
     }
     if (code == CLI_OK) {
         code = run(arguments);
