@@ -702,6 +702,13 @@ void calls_stop(struct client_actor *a)
     for_each_lasting(a, stop_one);
 }
 
+static void end_internal(struct client_actor *a, struct client_call *call)
+{
+    if (call->connection == NULL) {
+        call_fail_with(a, call, ERR_STOPPED);
+    }
+}
+
 void calls_end_now(struct client_actor *a)
 {
     for (size_t i = 0; i < a->pending.capacity; i++) {
@@ -709,6 +716,7 @@ void calls_end_now(struct client_actor *a)
             call_fail_with(a, a->pending.slots[i].call, ERR_STOPPED);
         }
     }
+    for_each_lasting(a, end_internal); /* those that wait for a time, not for an answer */
 }
 
 void calls_free(struct client_actor *a)

@@ -353,6 +353,36 @@ static void removal_is_tried_again(void)
     end();
 }
 
+/* A stop does not wait for ever for a line to be left, neither for the answer nor for the next try. */
+static void stop_is_bounded(void)
+{
+    uint64_t stream = 0;
+    int64_t own = 0;
+    int64_t before = 0;
+    for (size_t refused = 0; refused < 2; refused++) {
+        begin();
+        (void)wait_in_line(&stream, &own, &before);
+        port.client->ops->stop(port.client->self, port.now_us);
+        port_run(&port);
+        struct command c;
+        struct bytes octets;
+        uint64_t id = port_take_propose(&port, &c, &octets);
+        CU_ASSERT_NOT_EQUAL(id, 0);
+        bytes_free(&octets);
+        if (refused == 1) {
+            port_wait(&port, port.now_us + 29 * SECOND / 10);
+            port_refuse(&port, id, ERR_NO_LEADER); /* it would try again, but time is up */
+        }
+        port_wait(&port, port.now_us + 4 * SECOND);
+        CU_ASSERT_TRUE(port.client->stopped);
+        struct msg *m = NULL;
+        while ((m = hand_take(port.actors.raft)) != NULL) {
+            msg_free_base(&m);
+        }
+        end();
+    }
+}
+
 /* The same lease asked before: the key keeps its create revision and changes hands, so that a late removal by
  * the earlier call, which names its own put, does nothing. */
 static void takes_its_own_key_over(void)
@@ -436,5 +466,5 @@ static void credits_bound_them(void)
 
 SUITE("node client recipes", TEST(first_in_line), TEST(lease_of_its_own), TEST(moves_up),
       TEST(lost_lease_ends_the_wait), TEST(cancelled_wait_removes_its_key),
-      TEST(removal_is_tried_again), TEST(takes_its_own_key_over), TEST(watches_may_end),
-      TEST(refused_entry), TEST(credits_bound_them))
+      TEST(removal_is_tried_again), TEST(stop_is_bounded), TEST(takes_its_own_key_over),
+      TEST(watches_may_end), TEST(refused_entry), TEST(credits_bound_them))
