@@ -3,8 +3,8 @@
 ctl.py: what the tests of holdfastctl share: running it to its end or beside the test, a server to speak to, a
 way in between that can be cut or frozen, and servers that misbehave on purpose.
 
-HOLDFAST_CTL_SERVER says what the commands are tried against: "holdfast" (three nodes) or "etcd" (Debian's, one
-node). holdfastctl speaks etcd's interface, so both must do.
+HOLDFAST_CTL_SERVER says what the commands are tried against: "holdfast" (three nodes, the default) or "etcd" (one
+node of Debian's). holdfastctl speaks etcd's interface, so both must do.
 """
 import fcntl
 import os
@@ -18,7 +18,7 @@ import unittest
 import cluster as e2e
 import etcd
 
-SERVER = os.environ.get("HOLDFAST_CTL_SERVER", "etcd")
+SERVER = os.environ.get("HOLDFAST_CTL_SERVER", "holdfast")
 
 OK, REFUSED, NOT_FOUND, UNKNOWN, UNREACHABLE, LOST, USAGE = 0, 1, 2, 3, 4, 5, 64
 
