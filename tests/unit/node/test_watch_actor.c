@@ -707,6 +707,98 @@ static void falling_behind_apply(void)
     mem_free(f);
 }
 
+/* The test stands where apply would: changes with a word of compaction. */
+static void say_changes(struct fixture *f, int64_t from_revision, int64_t revision,
+                        int64_t compact_revision)
+{
+    struct watch_changes *m = MSG_NEW(struct watch_changes, WATCH_CHANGES, release_watch_changes);
+    m->epoch = 1;
+    m->from_revision = from_revision;
+    m->revision = revision;
+    m->compact_revision = compact_revision;
+    m->committed_revision = from_revision;
+    for (int64_t at = from_revision + 1; at <= revision; at++) {
+        const struct kv_history row = {.change = change_id(at, 0),
+                                       .key = view_of_text("k"),
+                                       .value = view_of_text("v"),
+                                       .create_revision = at,
+                                       .version = 1};
+        event_block_add(&m->events, &row);
+    }
+    ACTOR_SEND(f->actors.watch, m);
+}
+
+static void expect_compacted(const struct watch_response *r, int64_t id, int64_t compact_revision)
+{
+    CU_ASSERT_EQUAL(r->kind, WATCH_RESPONSE_CANCELED);
+    CU_ASSERT_EQUAL(r->watch_id, id);
+    CU_ASSERT_EQUAL(r->revision, 0); /* of the header */
+    CU_ASSERT_EQUAL(r->compact_revision, compact_revision);
+    CU_ASSERT_PTR_NULL(r->cancel_reason);
+}
+
+/* Who asks for what is compacted is created and then cancelled; who lags until it is, too; at the compacted
+ * revision itself all is well (sheet 2.6). */
+static void compacted_history_cancels(void)
+{
+    struct fixture *f = mem_zalloc(sizeof(*f));
+    set_up(f, 1);
+    struct watch_create *m = create_message(stream_number(0), view_of_text("k"), view_of("", 0), 2);
+    m->watch_id = 1;
+    ACTOR_SEND(f->actors.watch, m);
+    hand_round(f->actors.watch, f->now_us); /* asks apply, which is us */
+    say_changes(f, 1, 1, 0);
+    hand_round(f->actors.watch, f->now_us);
+    expect_response(f, WATCH_RESPONSE_CREATED, 1, NULL);
+    say_changes(f, 1, 400, 0);
+    hand_round(f->actors.watch,
+               f->now_us); /* more than its credit: it lags from some revision on */
+    struct watch_figures figures;
+    watch_actor_figures(f->actors.watch->self, &figures);
+    CU_ASSERT_EQUAL(figures.behind, 1);
+    say_changes(f, 400, 401, 399);
+    hand_round(f->actors.watch, f->now_us);
+    struct msg *taken = NULL;
+    uint64_t owed = 0;
+    while ((taken = hand_find(f->actors.clients[0], CLIENT_WATCH)) != NULL) {
+        const struct watch_batch *b = ((struct client_watch *)taken)->batch;
+        for (size_t i = 0; i < b->response_count; i++) {
+            CU_ASSERT_EQUAL(b->responses[i].kind, WATCH_RESPONSE_EVENTS);
+            owed += b->responses[i].cost;
+        }
+        msg_free_base(&taken);
+    }
+    f->streams[0].owed = owed;
+    acknowledge(f, 0); /* it reads again, too late */
+    hand_round(f->actors.watch, f->now_us);
+    struct client_watch *told = take_batch(f);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(told);
+    CU_ASSERT_EQUAL_FATAL(told->batch->response_count, 1);
+    expect_compacted(&told->batch->responses[0], 1, 399);
+    MSG_FREE(told);
+
+    for (int64_t start = 398; start <= 399; start++) {
+        m = create_message(stream_number(0), view_of_text("k"), view_of("", 0), start);
+        m->watch_id = start;
+        ACTOR_SEND(f->actors.watch, m);
+    }
+    hand_round(f->actors.watch, f->now_us);
+    hand_round(f->actors.watch, f->now_us);
+    told = take_batch(f);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(told);
+    CU_ASSERT_EQUAL_FATAL(told->batch->response_count, 4);
+    CU_ASSERT_EQUAL(told->batch->responses[0].kind, WATCH_RESPONSE_CREATED);
+    expect_compacted(&told->batch->responses[1], 398, 399);
+    CU_ASSERT_EQUAL(told->batch->responses[2].kind, WATCH_RESPONSE_CREATED);
+    CU_ASSERT_EQUAL(told->batch->responses[3].kind, WATCH_RESPONSE_EVENTS);
+    CU_ASSERT_EQUAL(told->batch->responses[3].watch_id, 399);
+    CU_ASSERT_EQUAL(told->batch->responses[3].ref_count, 3);
+    MSG_FREE(told);
+    tear_down(f);
+    mem_free(f);
+}
+
 SUITE("node: watch actor", TEST(each_event_once_and_in_order), TEST(ids_and_refusals),
       TEST(watchers_are_bounded), TEST(recording_follows_the_watchers),
-      TEST(a_stream_that_does_not_read_is_bounded), TEST(falling_behind_apply))
+      TEST(a_stream_that_does_not_read_is_bounded), TEST(falling_behind_apply),
+      TEST(compacted_history_cancels))
