@@ -13,6 +13,7 @@
 
 #define PATH_TEXT_MAX    1023
 #define CONFIG_WORDS_MAX 1023
+#define CONFIG_JOIN_MAX  8
 
 struct config_member {
     char name[MEMBER_NAME_MAX + 1];
@@ -29,6 +30,11 @@ struct config {
     size_t member_count;
     struct config_member members[MEMBERS_MAX]; /* in the file's order */
     size_t node_index;                         /* which of them this process is */
+
+    bool bootstrap;                        /* an empty node founds a cluster alone */
+    char join_words[CONFIG_WORDS_MAX + 1]; /* addresses of members, as in the file ... */
+    size_t join_count;                     /* ... and taken apart */
+    char join[CONFIG_JOIN_MAX][MEMBER_ADDRESS_MAX + 1];
 
     enum log_level log_level;
 
@@ -65,11 +71,6 @@ struct config {
         uint64_t overlay_bytes_max;
         uint64_t cache_bytes_max;
     } kv;
-
-    struct {
-        uint64_t keep_s;
-        uint64_t keep_revisions;
-    } compaction;
 
     struct {
         uint32_t progress_interval_ms;

@@ -23,6 +23,9 @@
 
 #define GROUP_DEFAULT 0
 
+/* Places for peer actors: members, nodes that want to become members, and addresses to join by. */
+#define PEER_SLOTS_MAX (MEMBERS_MAX + 8)
+
 /*
  * A client request's number on its node: the client actor's index in the upper 8 bits, a counter
  * that never repeats in this boot below. Zero is nobody.
@@ -78,6 +81,7 @@ enum raft_kind {
     RAFT_TICK,
     RAFT_PROBE,
     RAFT_FIGURES,
+    RAFT_STRANGER,
 };
 
 /* client -> raft: append this command. Answered by CLIENT_REPLY from apply (applied) or from raft (refused).
@@ -131,8 +135,11 @@ struct peer_hello {
     uint64_t cluster_id; /* 0: it belongs to none yet */
     uint64_t boot_id;    /* random, of this start; messages of an older boot are dropped */
     uint64_t boot_number;
-    uint64_t list_digest; /* checksum64 of the config's sorted member names */
-    bool empty;           /* its log is empty and it knows no cluster */
+    uint64_t list_digest;                /* checksum64 of the config's sorted member names */
+    bool empty;                          /* its log is empty and it knows no cluster */
+    bool bootstrap;                      /* it will found a cluster alone */
+    char peer[MEMBER_ADDRESS_MAX + 1];   /* host:port at which other nodes may dial it */
+    char client[MEMBER_ADDRESS_MAX + 1]; /* host:port at which clients may */
 };
 
 /* peer -> raft: the handshake with this member succeeded on the connection we send on (or told us
@@ -142,6 +149,9 @@ struct raft_peer_up {
     size_t peer_index; /* in the node's list of peers */
     struct peer_hello hello;
 };
+
+/* RAFT_STRANGER carries struct peer_socket, listener -> raft: a node of this cluster's name, welcomed, that no peer actor
+ * talks to. raft finds it one, or lets go of the socket. */
 
 /* peer -> raft */
 struct raft_peer_down {
@@ -209,7 +219,7 @@ struct log_cluster_id {
 
 /* ---- to peer ------------------------------------------------------------------------------------ */
 
-enum peer_kind { PEER_SEND = 300, PEER_SOCKET, PEER_IDENTITY, PEER_FIGURES };
+enum peer_kind { PEER_SEND = 300, PEER_SOCKET, PEER_IDENTITY, PEER_FIGURES, PEER_TARGET };
 
 /* raft -> peer: put it on the wire; dropped if there is no connection. */
 struct peer_send {
@@ -236,10 +246,28 @@ struct peer_identity {
     struct configuration configuration; /* count 0: not known yet */
 };
 
+/*
+ * raft -> peer: whom to talk to from now on. Another name than before ends both connections and what was known;
+ * so do no name and no address: nobody. A first name for whoever answered at the address keeps them.
+ */
+struct peer_target {
+    struct msg base;
+    char name[MEMBER_NAME_MAX + 1]; /* "": whoever answers at the address */
+    char address[MEMBER_ADDRESS_MAX + 1];
+    char second[MEMBER_ADDRESS_MAX + 1]; /* dialled in turn with the first; "": none */
+};
+
 /* ---- to listener -------------------------------------------------------------------------------- */
 
-enum listener_kind { LISTENER_IDENTITY = 350 };
+enum listener_kind { LISTENER_IDENTITY = 350, LISTENER_PEERS };
 /* LISTENER_IDENTITY carries struct peer_identity. */
+
+/* raft -> listener: the names whose sockets go straight to the peer actors of these places. */
+struct listener_peers {
+    struct msg base;
+    size_t count;
+    char names[PEER_SLOTS_MAX][MEMBER_NAME_MAX + 1]; /* "": nobody */
+};
 
 /* ---- to apply ----------------------------------------------------------------------------------- */
 

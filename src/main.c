@@ -150,6 +150,7 @@ static void say_limits(const struct config *config)
         .logger_lines = LOGGER_LINES_MAX,
         .logger_line_bytes = LOG_LINE_MAX,
         .peer_unsent_bytes = PEER_UNSENT_BYTES_MAX + config->raft.window_bytes,
+        .peer_slots = PEER_SLOTS_MAX,
         .peer_frame_bytes = PEER_FRAME_BYTES_MAX,
         .connection_output_bytes = CONNECTION_OUTPUT_BYTES,
         .databases_descriptors = DATABASES_DESCRIPTORS,
@@ -196,13 +197,18 @@ static void create_clients(struct daemon *d)
     }
 }
 
+/* One for each listed member, and spare ones for nodes that are heard of later. */
 static void create_peers(struct daemon *d)
 {
-    for (size_t i = 0; i < d->config.member_count; i++) {
+    size_t listed = 0;
+    for (size_t i = 0; i < d->config.member_count + PEER_SLOTS_MAX; i++) {
         if (i == d->config.node_index) {
             continue;
         }
-        size_t peer_index = d->actors.peer_count++;
+        if (d->actors.peer_slot_count == PEER_SLOTS_MAX) {
+            break;
+        }
+        size_t peer_index = d->actors.peer_slot_count++;
         struct peer_actor_settings settings = {
             .peer_index = peer_index,
             .hello = d->hello,
@@ -213,11 +219,15 @@ static void create_peers(struct daemon *d)
             .seed = draw_random(),
             .actors = &d->actors,
         };
-        memcpy(settings.name, d->config.members[i].name, sizeof(settings.name));
-        memcpy(settings.address, d->config.members[i].peer, sizeof(settings.address));
-        memcpy(d->actors.peer_names[peer_index], settings.name, sizeof(settings.name));
+        if (i < d->config.member_count) {
+            memcpy(settings.name, d->config.members[i].name, sizeof(settings.name));
+            memcpy(settings.address, d->config.members[i].peer, sizeof(settings.address));
+            memcpy(d->actors.peer_names[peer_index], settings.name, sizeof(settings.name));
+            listed++;
+        }
         d->actors.peers[peer_index] = peer_actor_create(&settings);
     }
+    d->actors.peer_count = listed;
 }
 
 static uint64_t watchdog_us(void)
@@ -290,10 +300,10 @@ static void stop(struct daemon *d)
         actor_join(a->clients[i]);
     }
     stop_and_join(a->raft);
-    for (size_t i = 0; i < a->peer_count; i++) {
+    for (size_t i = 0; i < a->peer_slot_count; i++) {
         actor_stop(a->peers[i]);
     }
-    for (size_t i = 0; i < a->peer_count; i++) {
+    for (size_t i = 0; i < a->peer_slot_count; i++) {
         actor_join(a->peers[i]);
     }
     stop_and_join(a->log);
@@ -313,7 +323,7 @@ static void destroy(struct daemon *d)
         actor_destroy(a->clients[i]);
     }
     actor_destroy(a->raft);
-    for (size_t i = 0; i < a->peer_count; i++) {
+    for (size_t i = 0; i < a->peer_slot_count; i++) {
         actor_destroy(a->peers[i]);
     }
     actor_destroy(a->log);

@@ -96,7 +96,7 @@ void limits_compute(const struct config *c, const struct limits_fixed *fixed, st
         fixed->logger_lines, fixed->logger_lines * fixed->logger_line_bytes);
 
     out->descriptors = connections + peers * DESCRIPTORS_OF_PEER +
-                       (ACTORS_BESIDE + c->client_threads + peers) * DESCRIPTORS_OF_ACTOR +
+                       (ACTORS_BESIDE + c->client_threads + fixed->peer_slots) * DESCRIPTORS_OF_ACTOR +
                        fixed->databases_descriptors + DESCRIPTORS_OF_PROCESS;
 }
 

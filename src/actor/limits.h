@@ -25,6 +25,7 @@ struct limits_fixed {
     uint64_t logger_lines;      /* unwritten log lines; further ones are dropped and counted */
     uint64_t logger_line_bytes; /* the longest line */
     uint64_t peer_unsent_bytes; /* encoded and not yet taken by the socket, per peer */
+    uint64_t peer_slots;        /* actors made for peers, at work or spare */
     uint64_t peer_frame_bytes;  /* the largest frame, read in full before it is decoded */
     uint64_t connection_output_bytes; /* made ready for a client that does not read */
     uint64_t watch_changes_bytes;     /* changes on their way from apply to watch */

@@ -94,6 +94,9 @@ static void number_store(const struct config_key *key, void *owner, uint64_t val
     } else if (key->type == CONFIG_U32) {
         uint32_t narrow = (uint32_t)value;
         memcpy(field, &narrow, sizeof(narrow));
+    } else if (key->type == CONFIG_FLAG) {
+        bool flag = value != 0;
+        memcpy(field, &flag, sizeof(flag));
     } else {
         ASSERT(key->type == CONFIG_LEVEL);
         enum log_level level = (enum log_level)value;
@@ -106,12 +109,16 @@ static uint64_t number_fetch(const struct config_key *key, const void *owner)
     const uint8_t *field = (const uint8_t *)owner + key->offset;
     uint64_t value = 0;
     uint32_t narrow = 0;
+    bool flag = false;
     enum log_level level = LOG_INFO;
     if (key->type == CONFIG_U64) {
         memcpy(&value, field, sizeof(value));
     } else if (key->type == CONFIG_U32) {
         memcpy(&narrow, field, sizeof(narrow));
         value = narrow;
+    } else if (key->type == CONFIG_FLAG) {
+        memcpy(&flag, field, sizeof(flag));
+        value = flag;
     } else {
         ASSERT(key->type == CONFIG_LEVEL);
         memcpy(&level, field, sizeof(level));
@@ -181,6 +188,7 @@ static const char *text_fault(enum config_type type, const char *text)
             }
         }
         return NULL;
+    case CONFIG_FLAG:
     case CONFIG_U32:
     case CONFIG_U64:
     case CONFIG_LEVEL:
@@ -235,11 +243,27 @@ static enum err read_level(const struct config_key *key, const config_setting_t 
                          key_name(key, name, sizeof(name)));
 }
 
+static enum err read_flag(const struct config_key *key, const config_setting_t *setting,
+                          void *owner, const struct config_problem *at)
+{
+    char name[KEY_NAME_MAX];
+    if (config_setting_type(setting) != CONFIG_TYPE_BOOL) {
+        return config_refuse(at, config_setting_source_line(setting),
+                             "%s is neither true nor false; expected one of them",
+                             key_name(key, name, sizeof(name)));
+    }
+    number_store(key, owner, config_setting_get_bool(setting) != 0);
+    return OK;
+}
+
 static enum err read_value(const struct config_key *key, const config_setting_t *setting,
                            void *owner, const struct config_problem *at)
 {
     if (is_text(key)) {
         return read_text(key, setting, owner, at);
+    }
+    if (key->type == CONFIG_FLAG) {
+        return read_flag(key, setting, owner, at);
     }
     if (key->type == CONFIG_LEVEL) {
         return read_level(key, setting, owner, at);
@@ -525,6 +549,10 @@ static void print_value(struct buffer *out, const struct config_key *key, const 
         const char *word = config_level_word(value);
         ASSERT(word != NULL);
         print_text(out, word);
+        return;
+    }
+    if (key->type == CONFIG_FLAG) {
+        print(out, "%s", value != 0 ? "true" : "false");
         return;
     }
     /* The L lets libconfig's own tools read it as well. */

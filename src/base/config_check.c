@@ -93,6 +93,48 @@ static enum err check_members(struct config *c, const struct config_lines *lines
     return OK;
 }
 
+/* The words of `join` become addresses. */
+static enum err check_join(struct config *c, const struct config_lines *lines,
+                           const struct config_problem *problem)
+{
+    unsigned line = line_of(lines, "", "join");
+    const char *at = c->join_words;
+    c->join_count = 0;
+    for (;;) {
+        char host[MEMBER_ADDRESS_MAX + 1];
+        uint16_t port;
+        at += strspn(at, " ,");
+        size_t size = strcspn(at, " ,");
+        if (size == 0) {
+            break;
+        }
+        if (c->join_count == CONFIG_JOIN_MAX) {
+            return config_refuse(problem, line, "join has more than %d addresses; expected as many",
+                                 CONFIG_JOIN_MAX);
+        }
+        char *address = c->join[c->join_count];
+        if (size <= MEMBER_ADDRESS_MAX) {
+            memcpy(address, at, size);
+            address[size] = '\0';
+        }
+        if (size > MEMBER_ADDRESS_MAX || address_split(address, host, sizeof(host), &port) != OK ||
+            is_unspecified(address)) {
+            return config_refuse(problem, line,
+                                 "join address \"%.*s\" cannot be dialled; expected host:port or "
+                                 "[IPv6]:port",
+                                 (int)size, at);
+        }
+        c->join_count++;
+        at += size;
+    }
+    if (c->bootstrap && c->join_count > 0) {
+        return config_refuse(problem, line,
+                             "bootstrap and join are both given; expected one: found a cluster, or "
+                             "join one");
+    }
+    return OK;
+}
+
 /* One number may not be below another. */
 struct order {
     const char *group, *key;
@@ -143,6 +185,9 @@ enum err config_check(struct config *c, const struct config_lines *lines,
                              "listen_peer is the address of listen_client; expected another port");
     }
     enum err error = check_members(c, lines, problem);
+    if (error == OK) {
+        error = check_join(c, lines, problem);
+    }
     if (error != OK) {
         return error;
     }

@@ -13,6 +13,7 @@ enum config_type {
     CONFIG_PATH,    /* any text without control characters */
     CONFIG_ADDRESS, /* host:port */
     CONFIG_WORDS,   /* words divided by blanks or commas; may be left out or empty */
+    CONFIG_FLAG,    /* true or false */
     CONFIG_U32,
     CONFIG_U64,
     CONFIG_LEVEL, /* a word for enum log_level */

@@ -42,6 +42,11 @@
     X("", "listen_peer", CONFIG_ADDRESS, struct config, listen_peer, "host:port", 3,               \
       MEMBER_ADDRESS_MAX, 0, "address to accept other nodes on")                                   \
                                                                                                    \
+    X("", "bootstrap", CONFIG_FLAG, struct config, bootstrap, "", 0, 1, 0,                         \
+      "true: an empty node founds the cluster alone, and others join it")                          \
+    X("", "join", CONFIG_WORDS, struct config, join_words, "", 0, CONFIG_WORDS_MAX, 0,             \
+      "peer addresses (host:port) of members of a cluster to join")                                \
+                                                                                                   \
     X("members", "name", CONFIG_NAME, struct config_member, name, "", 1, MEMBER_NAME_MAX, 0,       \
       "the member's name")                                                                         \
     X("members", "peer", CONFIG_ADDRESS, struct config_member, peer, "host:port", 3,               \
@@ -76,12 +81,6 @@
       1 * MIB, 64 * GIB, 64 * MIB, "changes held in memory until kv.db has them")                  \
     X("kv", "cache_bytes_max", CONFIG_U64, struct config, kv.cache_bytes_max, "bytes", 0,          \
       64 * GIB, 8 * MIB, "newest rows kept in memory for reads of single keys")                    \
-                                                                                                   \
-    X("compaction", "keep_s", CONFIG_U64, struct config, compaction.keep_s, "s", 0, 315360000,     \
-      3600, "age at which history is compacted by itself; 0: never by age")                        \
-    X("compaction", "keep_revisions", CONFIG_U64, struct config, compaction.keep_revisions,        \
-      "revisions", 0, INT64_C(1) << 40, 0,                                                         \
-      "newest revisions that are kept, older ones are compacted; 0: never by number")              \
                                                                                                    \
     X("client", "threads", CONFIG_U32, struct config, client_threads, "threads", 1,                \
       CONFIG_CLIENT_THREADS_MAX, 2, "threads that serve clients")                                  \

@@ -26,7 +26,7 @@ static enum err refuse(struct peer_refusal *why, enum err error, const char *for
 static bool name_listed(const struct peer_door *door, const char *name)
 {
     if (door->expected != NULL) {
-        return strcmp(door->expected, name) == 0;
+        return door->expected[0] == '\0' || strcmp(door->expected, name) == 0;
     }
     for (size_t i = 0; i < door->name_count; i++) {
         if (strcmp(door->names[i], name) == 0) {
@@ -34,6 +34,18 @@ static bool name_listed(const struct peer_door *door, const char *name)
         }
     }
     return false;
+}
+
+static bool member_votes(const struct member *m)
+{
+    return m->voter_incoming || m->voter_outgoing;
+}
+
+/* One belongs to a cluster, and the other to the same one or to none yet. */
+static bool may_join(const struct peer_hello *own, const struct peer_hello *other)
+{
+    return own->cluster_id != other->cluster_id ? own->cluster_id == 0 || other->cluster_id == 0
+                                                : own->cluster_id != 0;
 }
 
 enum err peer_handshake_check(const struct peer_door *door, const struct peer_greeting *greeting,
@@ -56,7 +68,7 @@ enum err peer_handshake_check(const struct peer_door *door, const struct peer_gr
                       "correct 'cluster' or the addresses in 'members' of one of them",
                       other->name, other->cluster, own->name, own->cluster);
     }
-    if (strcmp(greeting->target, own->name) != 0) {
+    if (greeting->target[0] != '\0' && strcmp(greeting->target, own->name) != 0) {
         return refuse(why, ERR_ADDRESS,
                       "node '%s' dialled '%s' but reached '%s'; correct the address of '%s' in "
                       "the members list of '%s'",
@@ -68,17 +80,12 @@ enum err peer_handshake_check(const struct peer_door *door, const struct peer_gr
                       "correct the addresses in 'members'",
                       own->name);
     }
-    if (door->expected != NULL && strcmp(door->expected, other->name) != 0) {
+    if (door->expected != NULL && door->expected[0] != '\0' &&
+        strcmp(door->expected, other->name) != 0) {
         return refuse(why, ERR_ADDRESS,
                       "node '%s' dialled '%s' but reached '%s'; correct the address of '%s' in "
                       "the members list of '%s'",
                       own->name, door->expected, other->name, door->expected, own->name);
-    }
-    if (!name_listed(door, other->name)) {
-        return refuse(why, ERR_UNKNOWN_MEMBER,
-                      "node '%s' is not in the members list of node '%s'; add it there and "
-                      "restart, or correct 'node' in its configuration",
-                      other->name, own->name);
     }
     if (own->cluster_id != 0 && other->cluster_id != 0 && own->cluster_id != other->cluster_id) {
         return refuse(why, ERR_CLUSTER_MISMATCH,
@@ -88,15 +95,32 @@ enum err peer_handshake_check(const struct peer_door *door, const struct peer_gr
                       "move it away and let the node join empty",
                       other->name, other->cluster_id, own->name, own->cluster_id, own->cluster);
     }
+    if (!name_listed(door, other->name) && !(door->strangers && may_join(own, other))) {
+        return refuse(
+            why, ERR_UNKNOWN_MEMBER,
+            "node '%s' is not in the members list of node '%s'; add it there and restart, "
+            "correct 'node' in its configuration, or let it join a cluster ('join')",
+            other->name, own->name);
+    }
+    if (configuration_was_removed(door->configuration, other->member_id)) {
+        return refuse(why, ERR_UNKNOWN_MEMBER,
+                      "node '%s' (id %016" PRIx64 ") was removed from the cluster; empty its data "
+                      "directory to let it join as a new member, or stop it",
+                      other->name, other->member_id);
+    }
     int bound = configuration_find_name(door->configuration, other->name);
-    if (bound >= 0 && door->configuration->members[bound].id != other->member_id) {
+    bool replaces =
+        bound >= 0 && other->empty && !member_votes(&door->configuration->members[bound]);
+    if (bound >= 0 && door->configuration->members[bound].id != other->member_id && !replaces) {
         uint64_t bound_id = door->configuration->members[bound].id;
         if (other->empty) {
-            return refuse(why, ERR_IDENTITY,
-                          "node '%s' is an empty node whose name is bound to another incarnation "
-                          "(it has id %016" PRIx64 ", the cluster knows %016" PRIx64
-                          "); restore its data directory, or replace the member",
-                          other->name, other->member_id, bound_id);
+            return refuse(
+                why, ERR_IDENTITY,
+                "node '%s' is an empty node whose name is bound to another incarnation "
+                "(it has id %016" PRIx64 ", the cluster knows %016" PRIx64
+                "); restore its data directory, or wait until another member votes in its "
+                "place, which the autopilot sees to if there is a standby",
+                other->name, other->member_id, bound_id);
         }
         return refuse(why, ERR_IDENTITY,
                       "the name of node '%s' is bound to another incarnation (it has id %016" PRIx64
@@ -135,7 +159,8 @@ enum err peer_handshake_note(struct peer_hello *known, const struct peer_hello *
     }
     *news = known->member_id != merged.member_id || known->boot_id != merged.boot_id ||
             known->boot_number != merged.boot_number || known->cluster_id != merged.cluster_id ||
-            known->list_digest != merged.list_digest || known->empty != merged.empty;
+            known->list_digest != merged.list_digest || known->empty != merged.empty ||
+            strcmp(known->peer, merged.peer) != 0 || strcmp(known->client, merged.client) != 0;
     *known = merged;
     return OK;
 }

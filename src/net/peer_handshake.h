@@ -9,8 +9,10 @@
  *
  * Invariants
  *  1. A node is let in only if all of it holds: a common protocol version, the same cluster name,
- *     it dialled us and not another, its name is one we expect, cluster ids agree where both are
- *     known, and its member id is the one its name is bound to where that is known (trap 42, 45).
+ *     it dialled us and not another, its name is one we expect (or one of the two is to join the
+ *     other), cluster ids agree where both are known, its member id was not removed, and it is the one its
+ *     name is bound to where that is known (trap 42, 45). An empty node may come in place of a member that
+ *     does not vote: the leader will exchange the one for the other.
  *  2. Within one start of a node (boot id) its knowledge only grows: an empty node may become
  *     non-empty, an unknown cluster id known, never back.
  *  3. Boot numbers of a member never fall: what an older start says is refused (design §4).
@@ -26,7 +28,8 @@ struct peer_door {
     const struct peer_hello *own;
     const struct configuration *configuration; /* count 0: not known yet */
     uint16_t version_least, version_most;
-    const char *expected; /* the one name we want (dialler); NULL: any of `names` */
+    const char *expected; /* the one name we want (dialler), "": any; NULL: any of `names` */
+    bool strangers; /* names that nobody expects may come in, if one side is to join the other */
     size_t name_count;
     const char (*names)[MEMBER_NAME_MAX + 1]; /* who is expected at all (acceptor) */
 };

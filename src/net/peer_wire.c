@@ -59,6 +59,8 @@ static void put_u32(uint8_t *at, uint32_t value)
     memcpy(at, &wire, sizeof(wire));
 }
 
+enum { HELLO_EMPTY = 1, HELLO_BOOTSTRAP = 2 };
+
 static uint32_t get_u32(const uint8_t *at)
 {
     uint32_t wire = 0;
@@ -106,10 +108,13 @@ void peer_greeting_encode(enum peer_frame_type type, const struct peer_greeting 
     buffer_u64(out, hello->boot_id);
     buffer_u64(out, hello->boot_number);
     buffer_u64(out, hello->list_digest);
-    buffer_u8(out, hello->empty ? 1 : 0);
+    buffer_u8(out, (uint8_t)((hello->empty ? HELLO_EMPTY : 0) |
+                             (hello->bootstrap ? HELLO_BOOTSTRAP : 0)));
     buffer_view(out, view_of_text(hello->cluster));
     buffer_view(out, view_of_text(hello->name));
     buffer_view(out, view_of_text(greeting->target));
+    buffer_view(out, view_of_text(hello->peer));
+    buffer_view(out, view_of_text(hello->client));
     enum err error = peer_frame_end(out, begin);
     ASSERT(error == OK);
 }
@@ -130,11 +135,11 @@ static bool is_control(uint8_t octet)
     return octet < 0x20 || octet == 0x7f;
 }
 
-/* A name of 1 .. MEMBER_NAME_MAX octets without control characters, terminated in `out`. */
-static bool read_name(struct reader *in, char *out)
+/* A text of least .. most octets without control characters, terminated in `out`. */
+static bool read_text(struct reader *in, size_t least, size_t most, char *out)
 {
     struct view name = reader_view(in);
-    if (in->failed || name.size == 0 || name.size > MEMBER_NAME_MAX) {
+    if (in->failed || name.size < least || name.size > most) {
         return false;
     }
     for (size_t i = 0; i < name.size; i++) {
@@ -142,9 +147,16 @@ static bool read_name(struct reader *in, char *out)
             return false;
         }
     }
-    memcpy(out, name.data, name.size);
+    if (name.size > 0) {
+        memcpy(out, name.data, name.size);
+    }
     out[name.size] = '\0';
     return true;
+}
+
+static bool read_name(struct reader *in, char *out)
+{
+    return read_text(in, 1, MEMBER_NAME_MAX, out);
 }
 
 enum err peer_greeting_decode(struct view body, struct peer_greeting *out)
@@ -165,17 +177,20 @@ enum err peer_greeting_decode(struct view body, struct peer_greeting *out)
     read.hello.boot_id = reader_u64(&in);
     read.hello.boot_number = reader_u64(&in);
     read.hello.list_digest = reader_u64(&in);
-    uint8_t empty = reader_u8(&in);
+    uint8_t flags = reader_u8(&in);
     bool names = read_name(&in, read.hello.cluster) && read_name(&in, read.hello.name) &&
-                 read_name(&in, read.target);
+                 read_text(&in, 0, MEMBER_NAME_MAX, read.target) &&
+                 read_text(&in, 0, MEMBER_ADDRESS_MAX, read.hello.peer) &&
+                 read_text(&in, 0, MEMBER_ADDRESS_MAX, read.hello.client);
     if (in.failed) {
         return ERR_TRUNCATED;
     }
-    if (!names || empty > 1 || read.version_least == 0 || read.version_least > read.version_most ||
-        read.hello.member_id == 0) {
+    if (!names || flags > (HELLO_EMPTY | HELLO_BOOTSTRAP) || read.version_least == 0 ||
+        read.version_least > read.version_most || read.hello.member_id == 0) {
         return ERR_MALFORMED;
     }
-    read.hello.empty = empty != 0;
+    read.hello.empty = (flags & HELLO_EMPTY) != 0;
+    read.hello.bootstrap = (flags & HELLO_BOOTSTRAP) != 0;
     *out = read;
     return OK;
 }

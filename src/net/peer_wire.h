@@ -50,7 +50,7 @@
  * slack for the encoding. */
 #define PEER_FRAME_BYTES_MAX ((size_t)8 << 20)
 /* The first frame, read before anything is known of the other side. */
-#define PEER_HELLO_FRAME_BYTES_MAX ((size_t)1024)
+#define PEER_HELLO_FRAME_BYTES_MAX ((size_t)2048)
 #define PEER_READ_BYTES            ((size_t)64 << 10)
 #define PEER_SENTENCE_MAX          399
 
@@ -72,7 +72,8 @@ struct peer_frame {
 struct peer_greeting {
     uint16_t version_least, version_most;
     struct peer_hello hello;
-    char target[MEMBER_NAME_MAX + 1]; /* the name the sender believes to talk to */
+    char target[MEMBER_NAME_MAX +
+                1]; /* the name the sender believes to talk to; "": whoever it is */
 };
 
 /* The body of REFUSED. */

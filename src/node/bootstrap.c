@@ -41,9 +41,11 @@ uint64_t bootstrap_list_digest(const struct config *config)
 
 struct bootstrap_decision bootstrap_decide(const struct config *config,
                                            const struct peer_hello *own,
-                                           const struct bootstrap_peer *peers, size_t peer_count)
+                                           const struct bootstrap_peer *peers, size_t peer_count,
+                                           bool quiet)
 {
-    ASSERT(peer_count + 1 == config->member_count);
+    size_t listed_count = config->member_count - 1;
+    ASSERT(peer_count >= listed_count);
     struct bootstrap_decision decision = {.action = BOOTSTRAP_WAIT, .peer_index = SIZE_MAX};
 
     for (size_t i = 0; i < peer_count; i++) {
@@ -60,11 +62,11 @@ struct bootstrap_decision bootstrap_decide(const struct config *config,
         decision.cluster_id = hello->cluster_id;
         decision.peer_index = i;
     }
-    if (decision.action == BOOTSTRAP_JOIN) {
+    if (decision.action == BOOTSTRAP_JOIN || config->join_count > 0) {
         return decision;
     }
 
-    for (size_t i = 0; i < peer_count; i++) {
+    for (size_t i = 0; i < listed_count; i++) {
         if (!peers[i].heard) {
             if (decision.peer_index == SIZE_MAX) {
                 decision.peer_index = i;
@@ -72,7 +74,13 @@ struct bootstrap_decision bootstrap_decide(const struct config *config,
             continue;
         }
         decision.heard_count++;
-        if (peers[i].hello.list_digest != own->list_digest) {
+        if (peers[i]
+                .hello.bootstrap) { /* of two founders neither founds; of one, the others join it */
+            decision.action = config->bootstrap ? BOOTSTRAP_TWO_FOUNDERS : BOOTSTRAP_WAIT;
+            decision.peer_index = i;
+            return decision;
+        }
+        if (!config->bootstrap && peers[i].hello.list_digest != own->list_digest) {
             decision.action = BOOTSTRAP_LISTS_DIFFER;
             decision.peer_index = i;
             return decision;
@@ -83,7 +91,11 @@ struct bootstrap_decision bootstrap_decide(const struct config *config,
             return decision;
         }
     }
-    if (decision.heard_count < peer_count) {
+    if (decision.heard_count < listed_count || (listed_count == 0 && config->bootstrap && !quiet)) {
+        return decision;
+    }
+    if (config->bootstrap) {
+        decision.action = BOOTSTRAP_FOUND;
         return decision;
     }
     const char *names[MEMBERS_MAX] = {NULL};
@@ -100,10 +112,12 @@ void bootstrap_configuration(const struct config *config, const struct peer_hell
 {
     memset(out, 0, sizeof(*out));
     out->cluster_id = cluster_id;
-    out->count = config->member_count;
     size_t peer_index = 0;
     for (size_t i = 0; i < config->member_count; i++) {
-        struct member *member = &out->members[i];
+        if (config->bootstrap && i != config->node_index) {
+            continue;
+        }
+        struct member *member = &out->members[out->count++];
         const struct config_member *listed = &config->members[i];
         member->id = i == config->node_index ? own->member_id : peers[peer_index++].hello.member_id;
         memcpy(member->name, listed->name, sizeof(member->name));

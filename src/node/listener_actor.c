@@ -3,7 +3,7 @@
  * listener_actor.c: the node's two doors. Behind the client door it only counts (credits) and moves
  * each socket to a client actor in turn. Behind the peer door it waits for the HELLO, judges it
  * (net/peer_handshake.h), answers WELCOME or REFUSED, and moves the socket with what came behind the
- * HELLO to the actor of that peer.
+ * HELLO to the actor of that peer; or, when no actor talks to a node of that name yet, to the raft actor.
  *
  * Deliberately not here: a word of HTTP, Raft messages, and boot numbers; the peer actor alone knows
  * which start of a peer is the newest and turns older ones away itself.
@@ -69,6 +69,8 @@ struct listener {
     struct peer_hello own;
     struct configuration configuration;
     struct door clients, peers;
+    size_t peer_count;
+    char peer_names[PEER_SLOTS_MAX][MEMBER_NAME_MAX + 1]; /* by the actor's place; "": nobody's */
     size_t client_next;
     struct greeting greetings[GREETINGS_MAX];
     struct refusal_told told[REFUSALS_REMEMBERED];
@@ -298,9 +300,8 @@ static void greeting_welcome(struct listener *l, struct greeting *g,
         return;
     }
     size_t peer = 0;
-    while (strcmp(l->actors.peer_names[peer], greeting->hello.name) != 0) {
+    while (peer < l->peer_count && strcmp(l->peer_names[peer], greeting->hello.name) != 0) {
         peer++;
-        ASSERT(peer < l->actors.peer_count); /* the handshake let in listed names only */
     }
     struct refusal_told *told = told_of(l, text_hash(greeting->hello.name));
     if (told != NULL) {
@@ -312,6 +313,11 @@ static void greeting_welcome(struct listener *l, struct greeting *g,
     m->hello = greeting->hello;
     m->version = version;
     m->fd = greeting_take_fd(g);
+    if (peer == l->peer_count) { /* it is for raft to say who shall talk to a stranger */
+        m->base.kind = RAFT_STRANGER;
+        ACTOR_SEND(l->actors.raft, m);
+        return;
+    }
     ACTOR_SEND(l->actors.peers[peer], m);
 }
 
@@ -323,8 +329,9 @@ static void greeting_judge(struct listener *l, struct greeting *g,
         .configuration = &l->configuration,
         .version_least = PEER_VERSION_LEAST,
         .version_most = PEER_VERSION_MOST,
-        .name_count = l->actors.peer_count,
-        .names = (const char(*)[MEMBER_NAME_MAX + 1]) l->actors.peer_names,
+        .strangers = true,
+        .name_count = l->peer_count,
+        .names = (const char(*)[MEMBER_NAME_MAX + 1]) l->peer_names,
     };
     uint16_t version = 0;
     struct peer_refusal why;
@@ -398,6 +405,8 @@ static void listener_started(void *self, uint64_t now_us)
     UNUSED(now_us);
     l->actors = *l->settings.actors;
     l->settings.actors = NULL;
+    l->peer_count = l->actors.peer_count;
+    memcpy(l->peer_names, l->actors.peer_names, sizeof(l->actors.peer_names));
     ASSERT(l->actors.client_count > 0 || l->clients.fd < 0);
     door_open(&l->clients);
     door_open(&l->peers);
@@ -412,6 +421,13 @@ static void listener_handle(void *self, struct msg *m, uint64_t now_us)
         const struct peer_identity *identity = (const struct peer_identity *)m;
         l->own = identity->own;
         l->configuration = identity->configuration;
+        msg_free_base(&m);
+        return;
+    }
+    case LISTENER_PEERS: {
+        const struct listener_peers *peers = (const struct listener_peers *)m;
+        l->peer_count = peers->count;
+        memcpy(l->peer_names, peers->names, sizeof(l->peer_names));
         msg_free_base(&m);
         return;
     }

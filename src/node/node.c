@@ -186,6 +186,10 @@ void node_hello(const struct config *config, const struct node_stores *stores, u
     out->boot_number = stores->identity.boot_number;
     out->list_digest = bootstrap_list_digest(config);
     out->empty = stores->identity.cluster_id == 0 && stores->recovered.last_log_index == 0;
+    out->bootstrap = config->bootstrap;
+    const struct config_member *own = &config->members[config->node_index];
+    memcpy(out->peer, own->peer, sizeof(out->peer));
+    memcpy(out->client, own->client, sizeof(out->client));
 }
 
 const struct configuration *node_configuration(const struct node_stores *stores)
@@ -243,7 +247,7 @@ void node_create_core(const struct config *config, struct node_stores *stores, u
     actors->flush = flush_actor_create(stores->writer, actors);
     actors->copy = copy_actor_create(config->data_dir, stores->meta.generation, actors);
     actors->apply =
-        apply_actor_create(kv_create(&stores->reader, &stores->meta, &limits), boot_id, config, actors);
+        apply_actor_create(kv_create(&stores->reader, &stores->meta, &limits), boot_id, actors);
     actors->watch = watch_actor_create(&stores->watch_reader, config, seed, actors);
     actors->raft = raft_actor_create(&settings);
     stores->log = NULL;

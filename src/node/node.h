@@ -28,8 +28,11 @@ struct node_actors {
     size_t client_count;
     struct actor *clients[CLIENTS_MAX];
     size_t peer_count; /* all listed members but this node, in the config's order */
-    struct actor *peers[MEMBERS_MAX];
-    char peer_names[MEMBERS_MAX][MEMBER_NAME_MAX + 1];
+    size_t
+        peer_slot_count; /* actors in `peers`: those of the listed members, then spare ones, which the raft actor
+                               starts when it needs them (peer_slots.h). 0: as many as peer_count. */
+    struct actor *peers[PEER_SLOTS_MAX];
+    char peer_names[MEMBERS_MAX][MEMBER_NAME_MAX + 1]; /* of the listed ones */
 };
 
 /* What is on this node's disk, opened and recovered. */
@@ -71,9 +74,7 @@ struct actor *log_actor_create(struct log_db *db, const struct node_actors *acto
 struct actor *copy_actor_create(const char *data_dir, uint64_t generation,
                                 const struct node_actors *actors);
 struct actor *flush_actor_create(struct kv_writer *writer, const struct node_actors *actors);
-/* config: borrowed for the call; NULL: nothing is compacted by itself. */
-struct actor *apply_actor_create(struct kv *kv, uint64_t origin, const struct config *config,
-                                 const struct node_actors *actors);
+struct actor *apply_actor_create(struct kv *kv, uint64_t origin, const struct node_actors *actors);
 
 /* reader moves in. seed: for the jitter of progress notifications. config is copied. */
 struct actor *watch_actor_create(struct kv_reader **reader, const struct config *config,
@@ -93,10 +94,12 @@ struct actor *raft_actor_create(struct raft_actor_settings *settings);
 #define PEER_UNSENT_BYTES_MAX ((uint64_t)32 << 20)
 
 struct peer_actor_settings {
-    size_t peer_index;                    /* own place in actors->peers */
-    char name[MEMBER_NAME_MAX + 1];       /* the member this actor talks to */
-    char address[MEMBER_ADDRESS_MAX + 1]; /* host:port, resolved anew at every dial */
-    struct peer_hello hello;              /* what we say of ourselves; updated by PEER_IDENTITY */
+    size_t peer_index;              /* own place in actors->peers */
+    char name[MEMBER_NAME_MAX + 1]; /* the member this actor talks to; "": see PEER_TARGET */
+    char address[MEMBER_ADDRESS_MAX +
+                 1]; /* host:port, resolved anew at every dial; "": nobody yet */
+    char second[MEMBER_ADDRESS_MAX + 1]; /* dialled in turn with it; "": none */
+    struct peer_hello hello;             /* what we say of ourselves; updated by PEER_IDENTITY */
     struct configuration configuration;
     uint32_t heartbeat_ms, election_timeout_ms;
     uint64_t window_bytes; /* what the core keeps in flight to one peer; bounds the output buffer */

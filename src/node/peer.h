@@ -12,6 +12,8 @@
  * counted, as a network would.
  *
  * Invariants
+ *  0. Whom it talks to may change (PEER_TARGET); nothing of the one before stays. Without an address it is
+ *     at rest: nothing is dialled, nothing is armed.
  *  1. The name is resolved again at every dial; its addresses are tried in turn.
  *  2. Unsent octets never exceed the core's window + PEER_UNSENT_BYTES_MAX + one frame; a peer that takes nothing for
  *     stall_us is disconnected. So a dead or blocked peer costs bounded memory.
@@ -63,6 +65,7 @@ struct outbound {
     uint64_t backoff_us;
     uint64_t up_since_us;
     struct resolver *resolver;
+    bool second_turn; /* the next dial goes to settings.second */
     struct resolve_answer found;
     size_t found_next; /* the first address not yet tried */
     struct peer_decoder decoder;
@@ -143,6 +146,8 @@ void peer_outbound_flush(struct peer *p, uint64_t now_us);
 void peer_outbound_identity(struct peer *p, uint64_t now_us);
 /* A connection from the peer came: do not sit out a long back-off. */
 void peer_outbound_hurry(struct peer *p, uint64_t now_us);
+/* Our connection ends and whom to dial is another; dials at once if there is somebody. */
+void peer_outbound_retarget(struct peer *p, uint64_t now_us);
 /* Another connection showed a newer start of the peer than ours talks to. */
 void peer_outbound_restarted(struct peer *p, uint64_t now_us);
 void peer_outbound_stop(struct peer *p, uint64_t now_us);

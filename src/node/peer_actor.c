@@ -102,7 +102,24 @@ static void peer_started(void *self, uint64_t now_us)
     struct peer *p = self;
     p->raft = p->settings.actors->raft;
     p->settings.actors = NULL;
-    p->out.deadline_us = now_us; /* dial at once */
+    p->out.deadline_us = p->settings.address[0] != '\0' ? now_us : UINT64_MAX; /* dial at once */
+}
+
+static void take_target(struct peer *p, const struct peer_target *target, uint64_t now_us)
+{
+    /* Whoever answered at a seed's address is named now: the same node. */
+    bool same = strcmp(p->settings.name, target->name) == 0 ||
+                (p->settings.name[0] == '\0' && p->known.member_id != 0 &&
+                 strcmp(p->known.name, target->name) == 0);
+    memcpy(p->settings.name, target->name, sizeof(p->settings.name));
+    memcpy(p->settings.address, target->address, sizeof(p->settings.address));
+    memcpy(p->settings.second, target->second, sizeof(p->settings.second));
+    if (same && target->address[0] != '\0') {
+        return; /* the address counts from the next dial on */
+    }
+    peer_inbound_stop(p);
+    peer_outbound_retarget(p, now_us);
+    memset(&p->known, 0, sizeof(p->known));
 }
 
 static void give_figures(const struct peer *p, struct figures *figures)
@@ -140,6 +157,10 @@ static void peer_handle(void *self, struct msg *m, uint64_t now_us)
         msg_free_base(&m);
         peer_outbound_identity(p, now_us);
         peer_inbound_identity(p);
+        return;
+    case PEER_TARGET:
+        take_target(p, (const struct peer_target *)m, now_us);
+        msg_free_base(&m);
         return;
     }
     assert_failed("ASSERT", "a kind of message the peer knows", __FILE__, __LINE__);
@@ -215,6 +236,10 @@ struct actor *peer_actor_create(const struct peer_actor_settings *settings)
     p->in.fd = -1;
     peer_outbound_init(p);
     char name[MEMBER_NAME_MAX + 8];
-    (void)snprintf(name, sizeof(name), "peer-%s", settings->name);
+    if (settings->name[0] != '\0') {
+        (void)snprintf(name, sizeof(name), "peer-%s", settings->name);
+    } else {
+        (void)snprintf(name, sizeof(name), "peer-%zu", settings->peer_index);
+    }
     return actor_create(&ops, p, name);
 }

@@ -201,7 +201,9 @@ static bool hello_equal(const struct peer_hello *a, const struct peer_hello *b)
     return a->member_id == b->member_id && a->cluster_id == b->cluster_id &&
            a->boot_id == b->boot_id && a->boot_number == b->boot_number &&
            a->list_digest == b->list_digest && a->empty == b->empty &&
-           strcmp(a->cluster, b->cluster) == 0 && strcmp(a->name, b->name) == 0;
+           a->bootstrap == b->bootstrap && strcmp(a->peer, b->peer) == 0 &&
+           strcmp(a->client, b->client) == 0 && strcmp(a->cluster, b->cluster) == 0 &&
+           strcmp(a->name, b->name) == 0;
 }
 
 static void outbound_announce_news(struct peer *p)
@@ -275,7 +277,10 @@ static void dial(struct peer *p, uint64_t now_us)
     uint16_t port = 0;
     outbound_move(p, OUT_RESOLVING);
     out->deadline_us = now_us + RESOLVE_TIMEOUT_US;
-    if (address_split(p->settings.address, host, sizeof(host), &port) != OK) {
+    bool second = out->second_turn && p->settings.second[0] != '\0';
+    out->second_turn = !out->second_turn;
+    const char *address = second ? p->settings.second : p->settings.address;
+    if (address_split(address, host, sizeof(host), &port) != OK) {
         outbound_fail(p, now_us, "not a host:port address");
         return;
     }
@@ -538,10 +543,29 @@ void peer_outbound_identity(struct peer *p, uint64_t now_us)
     }
 }
 
+void peer_outbound_retarget(struct peer *p, uint64_t now_us)
+{
+    struct outbound *out = &p->out;
+    peer_outbound_flush(p, now_us); /* what was still to be said to the one before */
+    if (out->state == OUT_UP) {
+        report_down(p);
+    }
+    if (out->state != OUT_WAITING) {
+        outbound_release(p);
+        outbound_move(p, OUT_WAITING);
+    }
+    out->told = p->in.told = 0;
+    out->flapping = false;
+    out->second_turn = false;
+    out->backoff_us = PEER_BACKOFF_MIN_US;
+    out->deadline_us = p->settings.address[0] != '\0' ? now_us : UINT64_MAX;
+}
+
 void peer_outbound_hurry(struct peer *p, uint64_t now_us)
 {
     uint64_t soon_us = now_us + PEER_BACKOFF_MIN_US / 2;
-    if (p->out.state == OUT_WAITING && p->out.deadline_us > soon_us) {
+    if (p->out.state == OUT_WAITING && p->settings.address[0] != '\0' &&
+        p->out.deadline_us > soon_us) {
         p->out.deadline_us = soon_us;
     }
 }

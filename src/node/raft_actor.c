@@ -22,12 +22,15 @@
 #include "bootstrap.h"
 #include "held.h"
 #include "node.h"
+#include "raft_peers.h"
 #include "requests.h"
 
 #include <stdio.h>
 #include <string.h>
 
-#define RAFT_TIMER        1
+#define RAFT_TIMER 1
+#define QUIET_ELECTION_TIMEOUTS                                                                    \
+    3 /* a member of our cluster would have called by then: it dials once per timeout */
 #define PROPOSE_BYTES_MAX (1024 * 1024)     /* data octets proposed or forwarded in one block */
 #define EXPIRY_LOOK_US    UINT64_C(1000000) /* how often requests that wait are looked through */
 
@@ -36,11 +39,6 @@ struct read_batch {
     uint64_t number;
     struct read_request **requests;
     size_t count, capacity;
-};
-
-struct raft_peer {
-    bool up;
-    struct peer_hello hello; /* the last one heard; member_id 0: none yet */
 };
 
 struct raft_actor {
@@ -54,9 +52,9 @@ struct raft_actor {
     const struct node_actors *links;
     struct node_actors to; /* copied at start */
 
-    struct raft_peer peers[MEMBERS_MAX];
-    struct bootstrap_peer bootstrap_peers[MEMBERS_MAX];
-    bool bootstrap_dirty;
+    struct raft_peers peers;
+    bool bootstrap_dirty, quiet_seen;
+    uint64_t quiet_at_us; /* whoever has a cluster of our name would have called by then */
     enum bootstrap_action bootstrap_said;
     size_t bootstrap_said_peer;
     bool founding;              /* the founded configuration is not durable yet: tell nobody */
@@ -78,7 +76,7 @@ struct raft_actor {
     uint64_t clock_told_us;   /* ... and when */
     uint64_t armed_at_us, timer_generation;
     struct raft_status seen; /* what was last told to clients and logged */
-    uint64_t seen_configuration_index;
+    uint64_t seen_configuration_index, seen_settled_index;
     uint64_t leader_changes;   /* to a leader that is known, as etcd counts them */
     uint64_t proposals_failed; /* of this node's clients, refused */
 };
@@ -134,46 +132,18 @@ static void fill_status(struct raft_actor *a, struct node_status *status)
 
 /* ---- peers -------------------------------------------------------------------------------------- */
 
-static size_t peer_of_member(const struct raft_actor *a, uint64_t member_id)
-{
-    for (size_t i = 0; i < a->to.peer_count; i++) {
-        if (a->peers[i].hello.member_id == member_id && member_id != 0) {
-            return i;
-        }
-    }
-    return SIZE_MAX;
-}
-
-/* Moves what the message owns. Dropped where no connection is known: the protocol repeats itself. */
 static void send_to_member(struct raft_actor *a, struct raft_message *message)
 {
-    size_t peer = peer_of_member(a, message->to);
-    if (peer == SIZE_MAX) {
-        raft_message_free(message);
-        return;
-    }
-    struct peer_send *send = MSG_NEW(struct peer_send, PEER_SEND, release_peer_send);
-    send->group = GROUP_DEFAULT;
-    send->message = *message;
-    memset(message, 0, sizeof(*message));
-    ACTOR_SEND(a->to.peers[peer], send);
+    raft_peers_send(&a->peers, message);
 }
 
-/* Our identity or the members changed: whoever greets others has to know. */
+/* Our identity or the members changed: whoever greets others has to know. By the settled members: one that is
+ * being removed hears of it first. */
 static void tell_identity(struct raft_actor *a)
 {
-    const struct configuration *configuration = raft_configuration(a->core);
-    for (size_t i = 0; i <= a->to.peer_count; i++) {
-        struct actor *to = i < a->to.peer_count ? a->to.peers[i] : a->to.listener;
-        if (to == NULL) {
-            continue;
-        }
-        struct peer_identity *identity = MSG_NEW(
-            struct peer_identity, i < a->to.peer_count ? PEER_IDENTITY : LISTENER_IDENTITY, NULL);
-        identity->own = a->own;
-        identity->configuration = *configuration;
-        ACTOR_SEND(to, identity);
-    }
+    const struct configuration *settled = raft_settled_configuration(a->core);
+    raft_peers_identity(&a->peers, &a->own,
+                        settled->count > 0 ? settled : raft_configuration(a->core));
 }
 
 /* ---- the first start ------------------------------------------------------------------------------ */
@@ -190,8 +160,7 @@ static void say_waiting(struct raft_actor *a, const struct bootstrap_decision *d
     }
     a->bootstrap_said = decision->action;
     a->bootstrap_said_peer = decision->peer_index;
-    const char *peer =
-        decision->peer_index < a->to.peer_count ? a->to.peer_names[decision->peer_index] : "none";
+    const char *peer = raft_peers_name(&a->peers, decision->peer_index);
     switch (decision->action) {
     case BOOTSTRAP_LISTS_DIFFER:
         log_event(
@@ -199,6 +168,13 @@ static void say_waiting(struct raft_actor *a, const struct bootstrap_decision *d
             "reason=\"the members lists differ\" peer=%s next=\"give all nodes the same members "
             "in their configuration files and restart them\"",
             peer);
+        break;
+    case BOOTSTRAP_TWO_FOUNDERS:
+        log_event(LOG_ERROR, "cannot found a cluster",
+                  "reason=\"this node and another both have bootstrap = true\" peer=%s next=\"take "
+                  "it out "
+                  "of the configuration file of one of them and restart that one\"",
+                  peer);
         break;
     case BOOTSTRAP_TWO_CLUSTERS:
         log_event(
@@ -227,7 +203,7 @@ static void found_cluster(struct raft_actor *a, uint64_t now_us)
         cluster_id = random_next(&a->random_state);
     }
     struct configuration configuration;
-    bootstrap_configuration(&a->config, &a->own, a->bootstrap_peers, cluster_id, &configuration);
+    bootstrap_configuration(&a->config, &a->own, a->peers.heard, cluster_id, &configuration);
 
     struct log_cluster_id *id = MSG_NEW(struct log_cluster_id, LOG_CLUSTER_ID, NULL);
     id->cluster_id = cluster_id;
@@ -246,12 +222,14 @@ static void found_cluster(struct raft_actor *a, uint64_t now_us)
 
 static void consider_bootstrap(struct raft_actor *a, uint64_t now_us)
 {
-    if (!a->bootstrap_dirty || !is_blank(a)) {
+    bool quiet = now_us >= a->quiet_at_us;
+    if (!is_blank(a) || (!a->bootstrap_dirty && quiet == a->quiet_seen)) {
         return;
     }
     a->bootstrap_dirty = false;
+    a->quiet_seen = quiet;
     struct bootstrap_decision decision =
-        bootstrap_decide(&a->config, &a->own, a->bootstrap_peers, a->to.peer_count);
+        bootstrap_decide(&a->config, &a->own, a->peers.heard, a->peers.slots.count, quiet);
     switch (decision.action) {
     case BOOTSTRAP_FOUND:
         found_cluster(a, now_us);
@@ -262,12 +240,13 @@ static void consider_bootstrap(struct raft_actor *a, uint64_t now_us)
         ACTOR_SEND(a->to.log, id);
         a->own.cluster_id = decision.cluster_id;
         log_event(LOG_NOTICE, "joining the cluster", "cluster_id=%016" PRIx64 " told_by=%s",
-                  decision.cluster_id, a->to.peer_names[decision.peer_index]);
+                  decision.cluster_id, raft_peers_name(&a->peers, decision.peer_index));
         tell_identity(a);
         break;
     }
     case BOOTSTRAP_WAIT:
     case BOOTSTRAP_LISTS_DIFFER:
+    case BOOTSTRAP_TWO_FOUNDERS:
     case BOOTSTRAP_TWO_CLUSTERS:
         say_waiting(a, &decision);
         break;
@@ -333,12 +312,12 @@ static void propose_held(struct raft_actor *a, uint64_t now_us)
     struct raft_status status;
     raft_status(a->core, &status);
     bool leads = status.role == RAFT_LEADER;
-    size_t peer = leads ? SIZE_MAX : peer_of_member(a, status.leader);
+    size_t peer = leads ? SIZE_MAX : raft_peers_of_member(&a->peers, status.leader);
     if (status.transfer_target != 0) {
         return; /* held until somebody else leads, or this node goes on */
     }
-    if (!leads &&
-        (peer == SIZE_MAX || !a->peers[peer].up || a->refused_term == status.current_term)) {
+    if (!leads && (peer == SIZE_MAX || !a->peers.heard[peer].heard ||
+                   a->refused_term == status.current_term)) {
         return;
     }
     held_expire(&a->held, now_us);
@@ -594,6 +573,9 @@ static void arm(struct raft_actor *a, uint64_t now_us)
     if ((a->held.count > 0 || a->batch_count > 0) && at_us > now_us + EXPIRY_LOOK_US) {
         at_us = now_us + EXPIRY_LOOK_US; /* the clients of what waits may have been told by then */
     }
+    if (is_blank(a) && !a->quiet_seen && at_us > a->quiet_at_us) {
+        at_us = a->quiet_at_us;
+    }
     /* A later deadline needs no message: the tick that is armed comes early and asks again. Nor does one
      * that has passed: its tick is on its way, and arming anew would make it stale; a node that flushes
      * faster than ticks travel would then never take one. */
@@ -632,8 +614,10 @@ static void state_changed(struct raft_actor *a)
         a->leader_changes++;
     }
     a->seen = status;
-    if (status.configuration_index != a->seen_configuration_index) {
+    if (status.configuration_index != a->seen_configuration_index ||
+        status.configuration_settled_index != a->seen_settled_index) {
         a->seen_configuration_index = status.configuration_index;
+        a->seen_settled_index = status.configuration_settled_index;
         const struct configuration *configuration = raft_configuration(a->core);
         a->own.empty = a->own.empty && configuration->count == 0;
         if (configuration->count > 0 && configuration_find(configuration, a->own.member_id) < 0) {
@@ -699,6 +683,9 @@ static void started(void *self, uint64_t now_us)
     mem_free(a->boot_term_runs);
     a->boot_term_runs = NULL;
     a->bootstrap_dirty = true;
+    a->quiet_at_us =
+        now_us + QUIET_ELECTION_TIMEOUTS * 1000 * (uint64_t)a->config.raft.election_timeout_ms;
+    raft_peers_init(&a->peers, &a->config, &a->own, raft_configuration(a->core), &a->to);
     a->effects.state_changed = true; /* tell everybody where we start */
     a->seen_configuration_index = UINT64_MAX;
     a->armed_at_us = UINT64_MAX;
@@ -734,14 +721,9 @@ static void take_received(struct raft_actor *a, struct raft_received *received, 
 
 static void take_peer_up(struct raft_actor *a, const struct raft_peer_up *up, uint64_t now_us)
 {
-    if (up->peer_index >= a->to.peer_count) {
+    if (raft_peers_up(&a->peers, up) == SIZE_MAX) {
         return;
     }
-    struct raft_peer *peer = &a->peers[up->peer_index];
-    peer->up = true;
-    peer->hello = up->hello;
-    a->bootstrap_peers[up->peer_index].heard = true;
-    a->bootstrap_peers[up->peer_index].hello = up->hello;
     a->bootstrap_dirty = true;
     struct raft_event event = {
         .type = RAFT_EVENT_PEER_UP, .now_us = now_us, .peer = up->hello.member_id};
@@ -750,12 +732,9 @@ static void take_peer_up(struct raft_actor *a, const struct raft_peer_up *up, ui
 
 static void take_peer_down(struct raft_actor *a, const struct raft_peer_down *down, uint64_t now_us)
 {
-    if (down->peer_index >= a->to.peer_count) {
+    if (raft_peers_down(&a->peers, down) == SIZE_MAX) {
         return;
     }
-    a->peers[down->peer_index].up = false;
-    /* Founding wants everybody's word at once. */
-    a->bootstrap_peers[down->peer_index].heard = false;
     a->bootstrap_dirty = true;
     struct raft_event event = {
         .type = RAFT_EVENT_PEER_DOWN, .now_us = now_us, .peer = down->member_id};
@@ -786,6 +765,12 @@ static void handle(void *self, struct msg *m, uint64_t now_us)
     case RAFT_PEER_UP:
         take_peer_up(a, (const struct raft_peer_up *)m, now_us);
         break;
+    case RAFT_STRANGER: {
+        struct peer_socket *socket = (struct peer_socket *)m;
+        raft_peers_stranger(&a->peers, &socket);
+        a->bootstrap_dirty = true;
+        return;
+    }
     case RAFT_PEER_DOWN:
         take_peer_down(a, (const struct raft_peer_down *)m, now_us);
         break;

@@ -102,16 +102,9 @@ class SameAsEtcd(unittest.TestCase):
         return pair
 
     def same_lines(self, pair, count):
-        """What both have printed once it is the same and at least `count` lines."""
-        for running in pair:
-            running.wait_lines(count)
-
-        def look():
-            seen = [place.plain(running.out) for place, running in zip(self.places, pair)]
-            self.assertEqual(seen[1], seen[0])
-            return seen[1]
-
-        return e2e.wait_until(look, "the same output")
+        seen = [place.plain(running.wait_lines(count)) for place, running in zip(self.places, pair)]
+        self.assertEqual(seen[1], seen[0])
+        return seen[1]
 
     def same_end(self, pair, number=signal.SIGINT):
         codes = [running.end(number) for running in pair]
@@ -128,12 +121,13 @@ class SameAsEtcd(unittest.TestCase):
                 self.ours.cluster.wait_equal_revision()
             self.both(*words)
 
-    @shows("etcdctl 3.4", "txn", SAME + "; from a pipe and interactive")
+    @shows("etcdctl 3.4", "txn", SAME + "; from a pipe and interactive", needs=["txn"])
     def test_txn(self):
         for words, text in TXN:
             self.both(*words, input_text=text)
 
-    @shows("etcdctl 3.4", "compaction", SAME + ", `--physical` too; reads of what is gone are refused")
+    @shows("etcdctl 3.4", "compaction", SAME + ", `--physical` too; reads of what is gone are refused",
+           needs=["txn", "compact"])
     def test_compaction(self):
         for i in range(6):
             self.both("put", "compact/a", str(i))
@@ -153,7 +147,7 @@ class SameAsEtcd(unittest.TestCase):
             running.process.wait(e2e.LIMIT_S)
         self.same_end(pair)
 
-    @shows("etcdctl 3.4", "lease grant, timetolive, list, revoke, keep-alive", SAME)
+    @shows("etcdctl 3.4", "lease grant, timetolive, list, revoke, keep-alive", SAME, needs=["lease"])
     def test_b_lease(self):
         self.both("lease", "list")
         self.both("lease", "grant", "600", capture=("lease", r"lease ([0-9a-f]+) granted"))
@@ -180,7 +174,8 @@ class SameAsEtcd(unittest.TestCase):
         self.both("get", "leased/", "--prefix", "-w", "json")
         self.both("lease", "list")
 
-    @shows("etcdctl 3.4", "watch", SAME + ": history, live, prefix, range, `--prev-kv`, interactive, with a command")
+    @shows("etcdctl 3.4", "watch", SAME + ": history, live, prefix, range, `--prev-kv`, interactive, with a command",
+           needs=["txn", "compact", "watch"])
     def test_watch(self):
         self.both("put", "watch/a", "1")
         revision = json.loads(self.both("get", "watch/a", "-w", "json")[1])["header"]["revision"]
@@ -216,7 +211,7 @@ class SameAsEtcd(unittest.TestCase):
             for running in pair:
                 running.end()
 
-    @shows("etcdctl 3.4", "lock", SAME + "; a second holder waits for the first")
+    @shows("etcdctl 3.4", "lock", SAME + "; a second holder waits for the first", needs=["txn", "lease", "watch"])
     def test_lock(self):
         out = []
         for place in self.places:
@@ -251,7 +246,8 @@ class SameAsEtcd(unittest.TestCase):
         self.assertEqual(code, 0, err)
         return out.split()
 
-    @shows("etcdctl 3.4", "elect, elect --listen", "a leader is elected, seen, and followed by the next")
+    @shows("etcdctl 3.4", "elect, elect --listen", "a leader is elected, seen, and followed by the next",
+           needs=["txn", "lease", "watch"])
     def test_elect(self):
         listen = self.start("elect", "--listen", "vote")
         first = self.start("elect", "vote", "one")
@@ -271,7 +267,7 @@ class SameAsEtcd(unittest.TestCase):
         codes = [running.end() for running in second]
         self.assertEqual(codes[1], codes[0])
 
-    @shows("etcdctl 3.4", "make-mirror", "from holdfast to etcd: what was there, what comes, what goes")
+    @shows("etcdctl 3.4", "make-mirror", "from holdfast to etcd: what was there, what comes, what goes", needs=["watch"])
     def test_make_mirror(self):
         away = etcd.Etcd()
         try:
@@ -302,18 +298,18 @@ class SameAsEtcd(unittest.TestCase):
         finally:
             away.close()
 
-    @shows("etcdctl 3.4", "alarm list, alarm disarm", SAME)
+    @shows("etcdctl 3.4", "alarm list, alarm disarm", SAME, needs=["alarm"])
     def test_alarm(self):
         self.both("alarm", "list")
         self.both("alarm", "disarm")
 
-    @shows("etcdctl 3.4", "defrag", SAME + "; nothing is lost")
+    @shows("etcdctl 3.4", "defrag", SAME + "; nothing is lost", needs=["defrag"])
     def test_defrag(self):
         before = self.both("get", "", "--prefix")
         self.both("defrag")
         self.assertEqual(self.both("get", "", "--prefix"), before)
 
-    @shows("etcdctl 3.4", "endpoint hashkv", "all nodes have one hash, now and at an older revision")
+    @shows("etcdctl 3.4", "endpoint hashkv", "all nodes have one hash, now and at an older revision", needs=["hash"])
     def test_endpoints(self):
         self.both("put", "hashed", "1")
         revision = json.loads(self.both("put", "hashed", "2", "-w", "json")[1])["header"]["revision"]
@@ -328,7 +324,7 @@ class SameAsEtcd(unittest.TestCase):
             self.assertEqual(len(rows), 3)
             self.assertEqual(len({(row["HashKV"]["hash"], row["HashKV"].get("compact_revision")) for row in rows}), 1, out)
 
-    @shows("etcdctl 3.4", "snapshot save", "the file's digest is right, and `sqlite3` opens it")
+    @shows("etcdctl 3.4", "snapshot save", "the file's digest is right, and `sqlite3` opens it", needs=["snapshot"])
     def test_snapshot(self):
         self.both("put", "in/the/snapshot", "yes")
         directory = tempfile.mkdtemp(prefix="holdfast-snapshot-")

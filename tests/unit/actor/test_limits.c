@@ -19,6 +19,7 @@ static const struct limits_fixed fixed = {
     .peer_frame_bytes = 500,
     .connection_output_bytes = 50,
     .databases_descriptors = 7,
+    .peer_slots = 5,
 };
 
 static void fill(struct config *c)
@@ -66,7 +67,7 @@ static void each_holder_has_its_bounds(void)
     CU_ASSERT_EQUAL(bytes_of(&l, "flush"), 2 * 2300);
     CU_ASSERT_EQUAL(bytes_of(&l, "logger"), 1000);
     CU_ASSERT_EQUAL(l.messages, 30 + 20 + 1 + 2 + 2 + 10);
-    CU_ASSERT_EQUAL(l.descriptors, 20 + 2 * 8 + (10 + 2 + 2) * 3 + 7 + 64);
+    CU_ASSERT_EQUAL(l.descriptors, 20 + 2 * 8 + (10 + 2 + 5) * 3 + 7 + 64);
 }
 
 static void sum_is_that_of_the_lines(void)

@@ -24,6 +24,8 @@ static void set_up(void)
     strcpy(configuration.members[0].name, "n1");
     configuration.members[1].id = 22;
     strcpy(configuration.members[1].name, "n2");
+    configuration.members[0].voter_incoming = configuration.members[0].voter_outgoing = true;
+    configuration.members[1].voter_incoming = configuration.members[1].voter_outgoing = true;
     door = (struct peer_door){.own = &own,
                               .configuration = &configuration,
                               .version_least = 1,
@@ -152,6 +154,59 @@ static void other_incarnation(void)
     CU_ASSERT_EQUAL(check(NULL), OK);
 }
 
+/* A standby's disk was wiped: the empty node may come, and the leader will take it in its place. */
+static void a_standby_may_come_anew(void)
+{
+    set_up();
+    greeting.hello.member_id = 23;
+    greeting.hello.empty = true;
+    greeting.hello.cluster_id = 0;
+    configuration.members[1].voter_incoming = configuration.members[1].voter_outgoing = false;
+    CU_ASSERT_EQUAL(check(NULL), OK);
+    configuration.members[1].voter_outgoing = true; /* it still votes in one half */
+    assert_refused(ERR_IDENTITY, "bound to another incarnation");
+    configuration.members[1].voter_outgoing = false;
+    greeting.hello.empty = false; /* it brings a log of its own */
+    assert_refused(ERR_IDENTITY, "bound to another incarnation");
+}
+
+/* Trap 42: ids are never reused. */
+static void removed_members_stay_out(void)
+{
+    set_up();
+    configuration.count = 1;
+    configuration.removed_count = 1;
+    configuration.removed[0] = greeting.hello.member_id;
+    assert_refused(ERR_UNKNOWN_MEMBER, "was removed from the cluster; empty its data");
+}
+
+/* An unlisted name may come in if one of both is to join the other, and not else. */
+static void strangers_join(void)
+{
+    const struct {
+        uint64_t own, other;
+        enum err error;
+    } cases[] = {{9, 0, OK},
+                 {0, 9, OK},
+                 {9, 9, OK},
+                 {0, 0, ERR_UNKNOWN_MEMBER},
+                 {9, 8, ERR_CLUSTER_MISMATCH}};
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        set_up();
+        door.strangers = true;
+        strcpy(greeting.hello.name, "n9");
+        greeting.hello.member_id = 99;
+        own.cluster_id = cases[i].own;
+        greeting.hello.cluster_id = cases[i].other;
+        CU_ASSERT_EQUAL(check(NULL), cases[i].error);
+    }
+    set_up();
+    greeting.target[0] = '\0'; /* it dialled an address to join by */
+    CU_ASSERT_EQUAL(check(NULL), OK);
+    door.expected = "";
+    CU_ASSERT_EQUAL(check(NULL), OK);
+}
+
 /* The longest names and numbers are cut, never overrun. */
 static void sentence_is_bounded(void)
 {
@@ -237,5 +292,6 @@ static void knowledge_only_grows(void)
 SUITE("peer handshake", TEST(welcome), TEST(highest_common_version), TEST(no_common_version),
       TEST(other_cluster_name), TEST(other_cluster_id), TEST(wrong_target), TEST(wrong_answerer),
       TEST(unknown_name), TEST(own_name_twice), TEST(other_incarnation), TEST(sentence_is_bounded),
+      TEST(a_standby_may_come_anew), TEST(removed_members_stay_out), TEST(strangers_join),
       TEST(newer_boot_is_news), TEST(older_boot_is_refused), TEST(copied_data_directory_is_refused),
       TEST(knowledge_only_grows))

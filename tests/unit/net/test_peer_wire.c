@@ -440,8 +440,11 @@ static void greeting_malformed(void)
     g.hello.cluster[0] = '\0';
     CU_ASSERT_EQUAL(greeting_error(&g), ERR_MALFORMED);
     g = some_greeting();
-    g.target[0] = '\0';
+    strcpy(g.hello.peer, "host\n1:2380");
     CU_ASSERT_EQUAL(greeting_error(&g), ERR_MALFORMED);
+    g = some_greeting();
+    g.target[0] = '\0'; /* an address to join by: whoever it is */
+    CU_ASSERT_EQUAL(greeting_error(&g), OK);
     g = some_greeting();
     strcpy(g.hello.name, "n1\nforged line"); /* would be a log line of its own */
     CU_ASSERT_EQUAL(greeting_error(&g), ERR_MALFORMED);
@@ -463,7 +466,7 @@ static void greeting_wrong_octets(void)
     body.data[0] ^= 1; /* the magic number */
     CU_ASSERT_EQUAL(peer_greeting_decode(view_of(body.data, body.size), &got), ERR_PROTOCOL);
     body.data[0] ^= 1;
-    body.data[8 + 40] = 2; /* `empty` is neither 0 nor 1 */
+    body.data[8 + 40] = 4; /* an unknown flag */
     CU_ASSERT_EQUAL(peer_greeting_decode(view_of(body.data, body.size), &got), ERR_MALFORMED);
     body.data[8 + 40] = 1;
     put_u32_at(&body, 8 + 41, MEMBER_NAME_MAX + 1); /* a name that does not fit its array */

@@ -38,6 +38,11 @@ struct actor *actor_create(const struct actor_ops *ops, void *self, const char *
     return a;
 }
 
+void actor_start(struct actor *a)
+{
+    (void)a; /* the test's hand moves it */
+}
+
 void actor_destroy(struct actor *a)
 {
     for (size_t i = 0; i < a->count; i++) {

@@ -54,7 +54,7 @@ static struct fixture all_empty(size_t own)
 
 static struct bootstrap_decision decide(const struct fixture *f)
 {
-    return bootstrap_decide(&f->config, &f->own, f->peers, 2);
+    return bootstrap_decide(&f->config, &f->own, f->peers, 2, false);
 }
 
 static void only_the_first_by_name_founds(void)
@@ -143,7 +143,69 @@ static void a_single_member_founds_alone(void)
     list_three(&config, 0);
     config.member_count = 1;
     struct peer_hello own = hello_of(&config, 0, 5);
-    CU_ASSERT_EQUAL(bootstrap_decide(&config, &own, NULL, 0).action, BOOTSTRAP_FOUND);
+    CU_ASSERT_EQUAL(bootstrap_decide(&config, &own, NULL, 0, false).action, BOOTSTRAP_FOUND);
+}
+
+/* Trap 45: bootstrap = true founds alone, and only if nobody knows of a cluster. */
+static void one_founds_alone(void)
+{
+    struct fixture f = all_empty(1);
+    f.config.bootstrap = f.own.bootstrap = true;
+    f.peers[0].hello.list_digest = 77; /* others need not list the same */
+    CU_ASSERT_EQUAL(decide(&f).action, BOOTSTRAP_FOUND);
+    struct configuration c;
+    bootstrap_configuration(&f.config, &f.own, f.peers, 9, &c);
+    CU_ASSERT_EQUAL(c.count, 1);
+    CU_ASSERT_EQUAL(c.members[0].id, 101);
+    CU_ASSERT_STRING_EQUAL(c.members[0].name, f.config.members[1].name);
+
+    f.peers[1].heard = false; /* somebody listed has not answered: he may know better */
+    CU_ASSERT_EQUAL(decide(&f).action, BOOTSTRAP_WAIT);
+    f.peers[1].heard = true;
+    f.peers[1].hello.cluster_id = 5; /* this node was wiped */
+    CU_ASSERT_EQUAL(decide(&f).action, BOOTSTRAP_JOIN);
+    f.peers[1].hello.cluster_id = 0;
+    f.peers[1].hello.bootstrap = true;
+    CU_ASSERT_EQUAL(decide(&f).action, BOOTSTRAP_TWO_FOUNDERS);
+    CU_ASSERT_EQUAL(decide(&f).peer_index, 1);
+}
+
+/* The others of the list leave it to him, even the first by name. */
+static void nobody_founds_beside_a_founder(void)
+{
+    struct fixture f = all_empty(0);
+    CU_ASSERT_EQUAL(decide(&f).action, BOOTSTRAP_FOUND);
+    f.peers[1].hello.bootstrap = true;
+    CU_ASSERT_EQUAL(decide(&f).action, BOOTSTRAP_WAIT);
+    f.peers[1].hello.cluster_id = 5;
+    CU_ASSERT_EQUAL(decide(&f).action, BOOTSTRAP_JOIN);
+}
+
+/* Listed alone it waits until every member of a cluster would have called; strangers count. */
+static void a_lone_founder_listens_first(void)
+{
+    struct config config;
+    struct bootstrap_peer strangers[2] = {{.heard = false}, {.heard = true}};
+    list_three(&config, 0);
+    config.member_count = 1;
+    config.bootstrap = true;
+    struct peer_hello own = hello_of(&config, 0, 5);
+    strangers[1].hello.member_id = 8;
+    CU_ASSERT_EQUAL(bootstrap_decide(&config, &own, strangers, 2, false).action, BOOTSTRAP_WAIT);
+    CU_ASSERT_EQUAL(bootstrap_decide(&config, &own, strangers, 2, true).action, BOOTSTRAP_FOUND);
+    strangers[1].hello.cluster_id = 44;
+    struct bootstrap_decision d = bootstrap_decide(&config, &own, strangers, 2, true);
+    CU_ASSERT_EQUAL(d.action, BOOTSTRAP_JOIN);
+    CU_ASSERT_EQUAL(d.cluster_id, 44);
+}
+
+static void a_joiner_never_founds(void)
+{
+    struct fixture f = all_empty(0);
+    f.config.join_count = 1;
+    CU_ASSERT_EQUAL(decide(&f).action, BOOTSTRAP_WAIT);
+    f.peers[0].hello.cluster_id = 3;
+    CU_ASSERT_EQUAL(decide(&f).action, BOOTSTRAP_JOIN);
 }
 
 SUITE("bootstrap", TEST(only_the_first_by_name_founds),
@@ -151,4 +213,6 @@ SUITE("bootstrap", TEST(only_the_first_by_name_founds),
       TEST(different_lists_found_nothing), TEST(two_clusters_are_not_chosen_between),
       TEST(a_node_that_is_not_empty_holds_founding_back),
       TEST(digest_ignores_the_order_of_the_list), TEST(the_configuration_binds_names_to_identities),
-      TEST(a_single_member_founds_alone))
+      TEST(a_single_member_founds_alone), TEST(one_founds_alone),
+      TEST(nobody_founds_beside_a_founder), TEST(a_lone_founder_listens_first),
+      TEST(a_joiner_never_founds))

@@ -13,7 +13,7 @@
 #define GREETINGS_MAX 64 /* as in listener_actor.c */
 
 struct rig {
-    struct witness clients[2], n2, n3;
+    struct witness clients[2], n2, n3, raft;
     struct node_actors actors;
     struct credits *connections;
     struct actor *listener;
@@ -29,6 +29,8 @@ static void set_up(struct rig *rig, uint64_t connections)
     witness_start(&rig->clients[1], "client-1");
     witness_start(&rig->n2, "peer-n2");
     witness_start(&rig->n3, "peer-n3");
+    witness_start(&rig->raft, "raft");
+    rig->actors.raft = rig->raft.actor;
     rig->actors.client_count = 2;
     rig->actors.clients[0] = rig->clients[0].actor;
     rig->actors.clients[1] = rig->clients[1].actor;
@@ -56,6 +58,7 @@ static void tear_down(struct rig *rig)
     CU_ASSERT_EQUAL(witness_end(&rig->clients[1]), 0);
     CU_ASSERT_EQUAL(witness_end(&rig->n2), 0);
     CU_ASSERT_EQUAL(witness_end(&rig->n3), 0);
+    CU_ASSERT_EQUAL(witness_end(&rig->raft), 0);
     credits_destroy(rig->connections);
     log_catch_end(&rig->log);
 }
@@ -258,6 +261,8 @@ static void refusals(void)
     identity->configuration.count = 1;
     identity->configuration.members[0].id = 22;
     strcpy(identity->configuration.members[0].name, "n2");
+    identity->configuration.members[0].voter_incoming =
+        identity->configuration.members[0].voter_outgoing = true;
     ACTOR_SEND(rig.listener, identity);
     /* The identity is in force once the WELCOME shows it. */
     struct peer_hello good = raw_hello(2);
@@ -281,15 +286,13 @@ static void refusals(void)
         {greeting, ERR_CLUSTER_MISMATCH, "configured for cluster 'test'"},
         {greeting, ERR_CLUSTER_MISMATCH, "belongs to another cluster (id"},
         {greeting, ERR_ADDRESS, "dialled 'n3' but reached 'n1'"},
-        {greeting, ERR_UNKNOWN_MEMBER, "'n7' is not in the members list"},
         {greeting, ERR_IDENTITY, "an empty node whose name is bound to another incarnation"},
     };
     cases[0].greeting.version_least = cases[0].greeting.version_most = PEER_VERSION_MOST + 1;
     strcpy(cases[1].greeting.hello.cluster, "test");
     cases[2].greeting.hello.cluster_id = 8;
     strcpy(cases[3].greeting.target, "n3");
-    strcpy(cases[4].greeting.hello.name, "n7");
-    cases[5].greeting.hello.member_id = 23;
+    cases[4].greeting.hello.member_id = 23;
     for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
         for (int attempt = 0; attempt < 3; attempt++) {
             r = refused(&rig, &cases[i].greeting);
@@ -300,6 +303,43 @@ static void refusals(void)
         CU_ASSERT_EQUAL(log_catch_count(&rig.log, r.sentence), 1);
     }
     CU_ASSERT_EQUAL(log_catch_count(&rig.log, "peer refused"), ARRAY_COUNT(cases));
+    tear_down(&rig);
+}
+
+/* A name that no peer actor talks to: of a cluster, to raft, who finds it one; of none, away. */
+static void strangers(void)
+{
+    struct rig rig;
+    set_up(&rig, 1);
+    struct peer_hello hello = raw_hello(7);
+    struct peer_greeting greeting = raw_greeting(&hello, "n1");
+    struct peer_refusal r = refused(&rig, &greeting);
+    CU_ASSERT_EQUAL(r.error, ERR_UNKNOWN_MEMBER);
+    CU_ASSERT_PTR_NOT_NULL(strstr(r.sentence, "'n7' is not in the members list"));
+
+    greeting.hello.cluster_id = 9;
+    struct raw_peer raw = raw_peer_of(raw_dial(rig.peer_port));
+    raw_greet(&raw, PEER_FRAME_HELLO, &greeting);
+    (void)raw_expect_greeting(&raw, PEER_FRAME_WELCOME);
+    struct msg *m = witness_take(&rig.raft);
+    CU_ASSERT_EQUAL(m->kind, RAFT_STRANGER);
+    CU_ASSERT_STRING_EQUAL(((struct peer_socket *)m)->hello.name, "n7");
+    CU_ASSERT(((struct peer_socket *)m)->fd >= 0);
+    msg_free_base(&m); /* raft has no place: the socket goes with the message */
+    raw_expect_end(&raw);
+    raw_close(&raw);
+
+    struct listener_peers *names = MSG_NEW(struct listener_peers, LISTENER_PEERS, NULL);
+    names->count = 2; /* the second place is n7's now */
+    strcpy(names->names[1], "n7");
+    ACTOR_SEND(rig.listener, names);
+    raw = raw_peer_of(raw_dial(rig.peer_port));
+    raw_greet(&raw, PEER_FRAME_HELLO, &greeting);
+    (void)raw_expect_greeting(&raw, PEER_FRAME_WELCOME);
+    m = witness_take(&rig.n3);
+    CU_ASSERT_EQUAL(m->kind, PEER_SOCKET);
+    msg_free_base(&m);
+    raw_close(&raw);
     tear_down(&rig);
 }
 
@@ -431,5 +471,6 @@ static void never_started(void)
 
 SUITE("listener actor", TEST(clients_in_turn), TEST(client_credit), TEST(log_is_bounded),
       TEST(out_of_descriptors), TEST(peer_is_welcomed), TEST(hello_octet_by_octet), TEST(refusals),
-      TEST(refused_while_writing), TEST(foreign_protocols), TEST(mute_connections_end),
-      TEST(too_many_half_open), TEST(stop_closes_the_doors), TEST(never_started))
+      TEST(refused_while_writing), TEST(strangers), TEST(foreign_protocols),
+      TEST(mute_connections_end), TEST(too_many_half_open), TEST(stop_closes_the_doors),
+      TEST(never_started))

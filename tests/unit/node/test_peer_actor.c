@@ -176,6 +176,8 @@ static void send_identity(struct rig *rig, const struct peer_hello *own, uint64_
         m->configuration.count = 1;
         m->configuration.members[0].id = n2_id;
         strcpy(m->configuration.members[0].name, "n2");
+        m->configuration.members[0].voter_incoming = m->configuration.members[0].voter_outgoing =
+            true;
     }
     ACTOR_SEND(rig->peer, m);
 }

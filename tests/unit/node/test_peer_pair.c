@@ -112,6 +112,7 @@ static struct configuration binding(const char *name, uint64_t id)
     struct configuration c = {.cluster_id = 9, .count = 1};
     c.members[0].id = id;
     snprintf(c.members[0].name, sizeof(c.members[0].name), "%s", name);
+    c.members[0].voter_incoming = c.members[0].voter_outgoing = true;
     return c;
 }
 

@@ -216,6 +216,7 @@ static void peer_up(struct fixture *f, size_t peer)
     m->peer_index = peer;
     m->hello = (struct peer_hello){
         .member_id = PEER_ID + peer, .boot_id = 20 + peer, .boot_number = 1, .cluster_id = 9};
+    (void)snprintf(m->hello.name, sizeof(m->hello.name), "n%zu", peer + 2);
     ACTOR_SEND(f->raft, m);
 }
 
