@@ -63,6 +63,7 @@ struct figures {
     int64_t revision, compact_revision;
     uint64_t applied_index, lease_count;
     uint64_t puts, delete_ranges, txns, ranges; /* applied here; ranges: answered here */
+    uint64_t leases_granted, leases_revoked, leases_expired; /* applied here */
     uint64_t overlay_bytes;
 
     bool has_watch;

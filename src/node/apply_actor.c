@@ -104,6 +104,7 @@ struct apply_actor {
     size_t held_count, held_capacity;
 
     uint64_t puts, delete_ranges, txns, ranges; /* done here */
+    uint64_t leases_granted, leases_revoked, leases_expired;
     uint64_t applied_told;
     bool overlay_full_said;
 };
@@ -440,7 +441,9 @@ static void wait_for_compaction(struct apply_actor *a, uint64_t request_id, stru
 /* ---- entries ------------------------------------------------------------------------------------ */
 
 /* Apply what waits until nothing is left or the overlay is full. */
-static void count_command(struct apply_actor *a, const struct entry *e)
+/* What an entry did, seen from outside: a refused one moves neither the revision nor the leases. */
+static void count_command(struct apply_actor *a, const struct entry *e, int64_t revision_before,
+                          uint64_t leases_before)
 {
     uint8_t op = 0;
     uint32_t key_size = 0;
@@ -448,9 +451,14 @@ static void count_command(struct apply_actor *a, const struct entry *e)
         return;
     }
     command_peek(e->data, &op, &key_size);
-    a->puts += op == COMMAND_PUT ? 1 : 0;
+    bool wrote = kv_revision(a->kv) > revision_before;
+    bool fewer_leases = kv_lease_count(a->kv) < leases_before;
+    a->puts += op == COMMAND_PUT && wrote ? 1 : 0;
     a->delete_ranges += op == COMMAND_DELETE_RANGE ? 1 : 0;
     a->txns += op == COMMAND_TXN ? 1 : 0;
+    a->leases_granted += kv_lease_count(a->kv) > leases_before ? 1 : 0;
+    a->leases_revoked += op == COMMAND_LEASE_REVOKE && fewer_leases ? 1 : 0;
+    a->leases_expired += op == COMMAND_LEASE_EXPIRE && fewer_leases ? 1 : 0;
 }
 
 static void apply_waiting(struct apply_actor *a, uint64_t now_us)
@@ -472,11 +480,13 @@ static void apply_waiting(struct apply_actor *a, uint64_t now_us)
             const struct entry *e = &block->entries->items[a->entry_at++];
             bool ours = e->origin == a->origin && e->request_id != 0;
             struct result *result = NULL;
+            int64_t revision_before = kv_revision(a->kv);
+            uint64_t leases_before = kv_lease_count(a->kv);
             enum err error = kv_apply(a->kv, e, now_us, ours, &result);
             if (error != OK) {
                 fail(error, "apply");
             }
-            count_command(a, e);
+            count_command(a, e, revision_before, leases_before);
             if (ours && result->physical_revision > a->compacted_revision) {
                 wait_for_compaction(a, e->request_id, &result);
             } else if (ours) {
@@ -577,6 +587,9 @@ static void give_figures(struct apply_actor *a, struct figures *figures)
     figures->delete_ranges = a->delete_ranges;
     figures->txns = a->txns;
     figures->ranges = a->ranges;
+    figures->leases_granted = a->leases_granted;
+    figures->leases_revoked = a->leases_revoked;
+    figures->leases_expired = a->leases_expired;
     figures_pass_on(&figures);
 }
 
