@@ -242,6 +242,128 @@ class Json(unittest.TestCase):
             self.assertRegex(json.loads(out)["etcdcluster"], r"^3\.\d+\.0$")
 
 
+@unittest.skipIf(clients.AGAINST_ETCD, "etcd has no such doors")
+class Doors(unittest.TestCase):
+    """The commands of docs/http.md, with curl alone, each to another node than the one before."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.ours = clients.Ours()
+        cls.turn = 0
+        cls.directory = tempfile.mkdtemp(prefix="holdfast-curl-")
+
+    @classmethod
+    def tearDownClass(cls):
+        shutil.rmtree(cls.directory)
+        cls.ours.close()
+
+    def url(self, path):
+        type(self).turn += 1
+        return f"http://{self.ours.addresses[self.turn % 3]}{path}"
+
+    def ask(self, path, *words):
+        """(HTTP status, headers in lower case, body)"""
+        code, out, err = curl("-i", *words, self.url(path))
+        self.assertEqual(code, 0, err)
+        head, body = out.split("\n\n", 1)
+        while head.startswith("HTTP/1.1 100"):
+            head, body = body.split("\n\n", 1)
+        lines = head.splitlines()
+        headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines[1:])}
+        return int(lines[0].split()[1]), headers, body
+
+    def file(self, text):
+        path = os.path.join(self.directory, "file")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+        return path
+
+    @shows("curl, REST", "`curl -T FILE /kv/KEY`, GET, HEAD, DELETE; prefix, rev, limit, keys",
+           "written through one node, read through the next")
+    def test_files(self):
+        status, _, body = self.ask("/kv/rest/a", "-T", self.file("one"))
+        self.assertEqual(status, 200, body)
+        first = json.loads(body)["revision"]
+        status, headers, body = self.ask("/kv/rest/a")
+        self.assertEqual((status, headers["etag"], body), (200, f'"{first}"', "one"))
+        self.ask("/kv/rest/a", "-T", self.file("two"))
+        self.ask("/kv/rest/b%20c%2Fd", "-T", self.file("ü"))
+        self.assertEqual(self.ask(f"/kv/rest/a?rev={first}")[2], "one")
+        status, headers, body = self.ask("/kv/rest/?prefix")
+        self.assertEqual([(pair["key"], pair["value"]) for pair in json.loads(body)],
+                         [("rest/a", "two"), ("rest/b c/d", "ü")])
+        status, headers, body = self.ask("/kv/rest/?prefix&limit=1&keys")
+        self.assertEqual((headers["x-holdfast-count"], headers["x-holdfast-more"]), ("2", "true"))
+        self.assertEqual([sorted(pair) for pair in json.loads(body)],
+                         [["create_revision", "key", "mod_revision", "version"]])
+        self.assertEqual(self.ask("/kv/rest/a", "--head")[0], 200)
+        self.assertEqual(self.ask("/kv/rest/a", "-X", "DELETE")[0], 200)
+        self.assertEqual(self.ask("/kv/rest/a", "-X", "DELETE")[0], 404)
+        self.assertEqual(self.ask("/kv/rest/a")[0], 404)
+        self.assertEqual(json.loads(self.ask("/kv/rest/?prefix", "-X", "DELETE")[2])["deleted"], 1)
+        self.assertEqual(self.ask("/kv/rest/a?prefx", "-X", "DELETE")[0], 400)
+
+    @shows("curl, REST", "If-Match, If-None-Match", "compare and set: 412 says what is there, 304 that nothing is new")
+    def test_conditions(self):
+        only_new = ["-H", "If-None-Match: *", "-T", self.file("one")]
+        self.assertEqual(self.ask("/kv/cas", *only_new)[0], 200)
+        status, headers, _ = self.ask("/kv/cas", *only_new)
+        self.assertEqual(status, 412)
+        tag = headers["etag"]
+        self.assertEqual(self.ask("/kv/cas", "-H", f"If-None-Match: {tag}")[0], 304)
+        self.assertEqual(self.ask("/kv/cas", "-H", f"If-Match: {tag}", "-T", self.file("two"))[0], 200)
+        self.assertEqual(self.ask("/kv/cas", "-H", f"If-Match: {tag}", "-T", self.file("three"))[0], 412)
+        self.assertEqual(self.ask("/kv/cas", "-H", f"If-Match: {tag}", "-X", "DELETE")[0], 412)
+        self.assertEqual(self.ask("/kv/cas")[2], "two")
+
+    @shows("curl, REST", "?wait", "answers with what was written after the revision named")
+    def test_wait(self):
+        known = self.ask("/kv/job", "-T", self.file("one"))[1]["x-holdfast-revision"]
+        waiting = clients.Running([CURL, "--silent", "--noproxy", "*", self.url(f"/kv/job?wait={known}")], ENV)
+        try:
+            self.ask("/kv/job", "-T", self.file("two\n"))
+            self.assertEqual(waiting.wait_lines(1), "two\n")
+            self.assertEqual(waiting.process.wait(e2e.LIMIT_S), 0)
+        finally:
+            waiting.close()
+
+    @shows("curl, server-sent events", "/watch/KEY?prefix, ?rev, Last-Event-ID",
+           "every event once and in order, over a change of node too")
+    def test_events(self):
+        first = json.loads(self.ask("/kv/events/a", "-T", self.file("1"))[2])["revision"]
+
+        def watch(*words, path="/watch/events/?prefix"):
+            return clients.Running([CURL, "--silent", "--no-buffer", "--noproxy", "*", *words, self.url(path)], ENV)
+
+        def events(running, count):
+            """The first `count` puts and deletions, as (id, what happened)."""
+            def look():
+                found = []
+                for block in running.out.split("\n\n")[:-1]:
+                    fields = dict(re.findall(r"^(\w+): (.*)$", block, re.M))
+                    if fields.get("event") in ("put", "delete"):
+                        data = json.loads(fields["data"])
+                        found.append((fields.get("id"), data["type"], data["key"], data.get("value")))
+                return found[:count] if len(found) >= count else None
+            return e2e.wait_until(look, f"{count} events, not only {running.out!r}")
+
+        here = watch(path=f"/watch/events/?prefix&rev={first}")
+        try:
+            self.ask("/kv/events/b", "-T", self.file("2"))
+            self.ask("/kv/events/a", "-X", "DELETE")
+            self.assertEqual(events(here, 3), [(str(first), "put", "events/a", "1"), (str(first + 1), "put", "events/b", "2"),
+                                               (str(first + 2), "delete", "events/a", None)])
+        finally:
+            here.close()
+        self.ask("/kv/events/c", "-T", self.file("3"))
+        there = watch("-H", f"Last-Event-ID: {first + 1}")
+        try:
+            self.assertEqual(events(there, 2), [(str(first + 2), "delete", "events/a", None),
+                                                (str(first + 3), "put", "events/c", "3")])
+        finally:
+            there.close()
+
+
 if __name__ == "__main__":
     if CURL is None:
         raise SystemExit("curl is missing")
