@@ -252,6 +252,7 @@ static enum err decode_pass(struct decoder *d)
 {
     struct decoding bodies[TXN_DEPTH_MAX];
     struct txn_body *root = NULL;
+    struct txn_op unused = {0};
     size_t depth = 1;
     bodies[0] = decode_body(d, &root);
     while (depth > 0 && !d->in.failed && !d->malformed) {
@@ -260,7 +261,6 @@ static enum err decode_pass(struct decoder *d)
             depth--;
             continue;
         }
-        struct txn_op unused;
         struct txn_op *op = d->bodies != NULL ? &d->ops[body->op_at] : &unused;
         body->op_at++;
         decode_op(d, op);
