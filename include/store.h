@@ -363,7 +363,7 @@ uint64_t kv_incoming_received(const struct kv_incoming *in);
  * table says of itself. ERR_CHECKSUM, ERR_NEWER_FORMAT, ERR_CORRUPT, ERR_IO. Close it in any case.
  */
 MUST_USE enum err kv_incoming_complete(struct kv_incoming *in, struct view sha256,
-                                       struct kv_snapshot_facts *out);
+                                       struct kv_meta *out);
 /* The file stays; kv_generation_remove removes it. NULL is fine. */
 void kv_incoming_close(struct kv_incoming **in);
 

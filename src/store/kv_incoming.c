@@ -10,6 +10,7 @@
 
 #include "../base/sha256.h"
 #include "host_files.h"
+#include "kv_meta.h"
 #include "kv_schema.h"
 #include "vfs_file.h"
 
@@ -21,6 +22,7 @@
 struct kv_incoming {
     char *path;
     struct vfs_file *file;
+    uint64_t generation;
     uint64_t bytes, received;
     struct sha256 digest;
 };
@@ -30,6 +32,7 @@ enum err kv_incoming_begin(const char *data_dir, uint32_t group, uint64_t genera
 {
     struct kv_incoming *in = mem_zalloc(sizeof(*in));
     uint64_t free_bytes = 0;
+    in->generation = generation;
     in->bytes = bytes;
     enum err error = kv_path(data_dir, group, generation, &in->path);
     if (error == OK) {
@@ -72,13 +75,11 @@ uint64_t kv_incoming_received(const struct kv_incoming *in)
     return in->received;
 }
 
-static enum err read_facts(const char *path, struct kv_snapshot_facts *out)
+static enum err read_table(const char *path, struct kv_meta *out)
 {
     struct db db = {0};
     char problem[256];
     bool created = false;
-    bool row = false;
-    sqlite3_stmt *meta = NULL;
     const struct db_settings settings = {
         .path = path,
         .name = "received kv.db",
@@ -89,30 +90,13 @@ static enum err read_facts(const char *path, struct kv_snapshot_facts *out)
     };
     enum err error = db_open(&db, &settings, &created, problem, sizeof(problem));
     if (error == OK) {
-        error = db_prepare(
-            &db, "SELECT applied_index, applied_term, revision, compact_revision FROM meta", &meta);
-    }
-    if (error == OK) {
-        error = db_step(&db, meta, &row);
-    }
-    if (error == OK && !row) {
-        error = ERR_CORRUPT;
-    }
-    if (error == OK) {
-        out->applied_index = db_column_u64(meta, 0);
-        out->applied_term = db_column_u64(meta, 1);
-        out->revision = sqlite3_column_int64(meta, 2);
-        out->compact_revision = sqlite3_column_int64(meta, 3);
-    }
-    if (meta != NULL) {
-        db_done(meta);
+        error = kv_meta_read(&db, out);
     }
     db_close(&db);
     return error;
 }
 
-enum err kv_incoming_complete(struct kv_incoming *in, struct view sha256,
-                              struct kv_snapshot_facts *out)
+enum err kv_incoming_complete(struct kv_incoming *in, struct view sha256, struct kv_meta *out)
 {
     uint8_t found[SHA256_BYTES];
     ASSERT(in->received == in->bytes);
@@ -123,12 +107,12 @@ enum err kv_incoming_complete(struct kv_incoming *in, struct view sha256,
     }
     enum err error = vfs_file_sync(in->file);
     vfs_file_close(&in->file); /* before SQLite opens it (trap 57) */
-    struct kv_snapshot_facts facts = {.bytes = in->bytes};
+    struct kv_meta meta = {.generation = in->generation};
     if (error == OK) {
-        error = read_facts(in->path, &facts);
+        error = read_table(in->path, &meta);
     }
     if (error == OK) {
-        *out = facts;
+        *out = meta;
     }
     return error;
 }

@@ -11,6 +11,7 @@
 #include "host_files.h"
 #include "kv_batch.h"
 #include "kv_compact.h"
+#include "kv_meta.h"
 #include "kv_schema.h"
 #include "vfs_file.h"
 
@@ -99,108 +100,6 @@ static enum err prepare_all(struct kv_writer *w)
     return OK;
 }
 
-/* ---- reading what is there --------------------------------------------------------------------- */
-
-static bool copy_text(sqlite3_stmt *s, int at, char *out, size_t size)
-{
-    const char *text = (const char *)sqlite3_column_text(s, at);
-    if (text == NULL || strlen(text) >= size) {
-        return false;
-    }
-    memcpy(out, text, strlen(text) + 1);
-    return true;
-}
-
-static enum err read_members(struct kv_writer *w, struct configuration *out)
-{
-    sqlite3_stmt *s = NULL;
-    bool row = false;
-    enum err error = db_prepare(&w->db,
-                                "SELECT member_id, name, peer, client, voter_incoming, "
-                                "voter_outgoing, leaving FROM members ORDER BY position",
-                                &s);
-    if (error != OK) {
-        return error;
-    }
-    error = db_step(&w->db, s, &row);
-    while (error == OK && row) {
-        if (out->count == MEMBERS_MAX) {
-            error = ERR_CORRUPT;
-            break;
-        }
-        struct member *m = &out->members[out->count];
-        m->id = db_column_u64(s, 0);
-        if (!copy_text(s, 1, m->name, sizeof(m->name)) ||
-            !copy_text(s, 2, m->peer, sizeof(m->peer)) ||
-            !copy_text(s, 3, m->client, sizeof(m->client))) {
-            error = ERR_CORRUPT;
-            break;
-        }
-        m->voter_incoming = sqlite3_column_int(s, 4) != 0;
-        m->voter_outgoing = sqlite3_column_int(s, 5) != 0;
-        m->leaving = sqlite3_column_int(s, 6) != 0;
-        out->count++;
-        error = db_step(&w->db, s, &row);
-    }
-    db_done(s);
-    return error;
-}
-
-static enum err read_removed(struct kv_writer *w, struct configuration *out)
-{
-    sqlite3_stmt *s = NULL;
-    bool row = false;
-    enum err error =
-        db_prepare(&w->db, "SELECT member_id FROM removed_members ORDER BY position", &s);
-    if (error != OK) {
-        return error;
-    }
-    error = db_step(&w->db, s, &row);
-    while (error == OK && row) {
-        if (out->removed_count == REMOVED_MAX) {
-            error = ERR_CORRUPT;
-            break;
-        }
-        out->removed[out->removed_count++] = db_column_u64(s, 0);
-        error = db_step(&w->db, s, &row);
-    }
-    db_done(s);
-    return error;
-}
-
-static enum err read_meta(struct kv_writer *w, struct kv_meta *out)
-{
-    sqlite3_stmt *s = NULL;
-    bool row = false;
-    enum err error =
-        db_prepare(&w->db,
-                   "SELECT applied_index, applied_term, revision, compact_revision, cluster_id, "
-                   "cluster_time_us, compact_progress FROM meta",
-                   &s);
-    if (error == OK) {
-        error = db_step(&w->db, s, &row);
-    }
-    if (error == OK && !row) {
-        error = ERR_CORRUPT;
-    }
-    if (error == OK) {
-        out->applied_index = db_column_u64(s, 0);
-        out->applied_term = db_column_u64(s, 1);
-        out->revision = sqlite3_column_int64(s, 2);
-        out->compact_revision = sqlite3_column_int64(s, 3);
-        out->configuration.cluster_id = db_column_u64(s, 4);
-        out->cluster_time_us = db_column_u64(s, 5);
-        out->compact_progress = db_column_u64(s, 6);
-    }
-    if (s != NULL) {
-        db_done(s);
-    }
-    if (error == OK) {
-        error = read_members(w, &out->configuration);
-    }
-    return error == OK ? read_removed(w, &out->configuration) : error;
-}
-
 /* ---- opening ----------------------------------------------------------------------------------- */
 
 enum err kv_writer_open(const char *data_dir, uint32_t group, uint64_t generation,
@@ -240,7 +139,7 @@ enum err kv_writer_open(const char *data_dir, uint32_t group, uint64_t generatio
         error = prepare_all(w);
     }
     if (error == OK) {
-        error = read_meta(w, &found);
+        error = kv_meta_read(&w->db, &found);
     }
     if (error == OK) {
         error =

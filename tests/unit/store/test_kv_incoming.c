@@ -58,7 +58,7 @@ static enum err write_all(struct kv_incoming *in, const struct bytes *octets, si
 }
 
 static enum err receive(const char *folder, const struct bytes *octets, size_t chunk,
-                        struct kv_snapshot_facts *facts)
+                        struct kv_meta *facts)
 {
     struct kv_incoming *in = NULL;
     uint8_t digest[SHA256_BYTES];
@@ -77,7 +77,7 @@ static enum err receive(const char *folder, const struct bytes *octets, size_t c
 static void whole(void)
 {
     struct fixture f;
-    struct kv_snapshot_facts facts;
+    struct kv_meta facts;
     struct kv_meta meta;
     struct bytes octets = copy_of(300);
     char problem[TEST_PROBLEM_MAX];
@@ -88,7 +88,7 @@ static void whole(void)
     CU_ASSERT_EQUAL(receive(f.directory, &octets, 5000, &facts), OK);
     CU_ASSERT_EQUAL(facts.applied_index, 300);
     CU_ASSERT_EQUAL(facts.revision, 301);
-    CU_ASSERT_EQUAL(facts.bytes, octets.size);
+    CU_ASSERT_EQUAL(facts.generation, 1);
     struct kv_writer *w = NULL;
     CU_ASSERT_EQUAL_FATAL(kv_writer_open(f.directory, 0, 1, &w, &meta, problem, sizeof(problem)),
                           OK);
@@ -105,7 +105,7 @@ static void refused(void)
 {
     struct fixture f;
     struct kv_incoming *in = NULL;
-    struct kv_snapshot_facts facts;
+    struct kv_meta facts;
     uint8_t digest[SHA256_BYTES];
     struct bytes octets = copy_of(100);
     fixture_start(&f);
