@@ -73,6 +73,11 @@ struct config {
     } kv;
 
     struct {
+        uint64_t keep_s;
+        uint64_t keep_revisions;
+    } compaction;
+
+    struct {
         uint32_t progress_interval_ms;
         uint64_t ring_bytes_max;
         uint64_t stream_bytes_max;

@@ -82,6 +82,12 @@
     X("kv", "cache_bytes_max", CONFIG_U64, struct config, kv.cache_bytes_max, "bytes", 0,          \
       64 * GIB, 8 * MIB, "newest rows kept in memory for reads of single keys")                    \
                                                                                                    \
+    X("compaction", "keep_s", CONFIG_U64, struct config, compaction.keep_s, "s", 0, 315360000,     \
+      3600, "age at which history is compacted by itself; 0: never by age")                        \
+    X("compaction", "keep_revisions", CONFIG_U64, struct config, compaction.keep_revisions,        \
+      "revisions", 0, INT64_C(1) << 40, 0,                                                         \
+      "newest revisions that are kept, older ones are compacted; 0: never by number")              \
+                                                                                                   \
     X("client", "threads", CONFIG_U32, struct config, client_threads, "threads", 1,                \
       CONFIG_CLIENT_THREADS_MAX, 2, "threads that serve clients")                                  \
     X("client", "connections_max", CONFIG_U32, struct config, client_connections_max,              \

@@ -23,6 +23,7 @@
  */
 #include "apply_actor.h"
 
+#include "auto_compact.h"
 #include "lease_expiry.h"
 #include "node.h"
 
@@ -91,6 +92,7 @@ struct apply_actor {
     size_t compaction_count, compaction_capacity;
     int64_t compacted_revision; /* kv.db is rid of what is below */
 
+    struct auto_compact auto_compact;
     struct lease_expiry leases;
 
     uint64_t watch_epoch;    /* 0: nobody watches */
@@ -645,6 +647,9 @@ static uint64_t next_deadline_us(const struct apply_actor *a, uint64_t now_us)
         return now_us; /* a read goes on at once, after whatever came in meanwhile */
     }
     uint64_t at_us = kv_seal_deadline_us(a->kv);
+    if (a->auto_compact.next_us < at_us) {
+        at_us = a->auto_compact.next_us;
+    }
     /* A read whose index is not reached before its client has been told goes; without a look at that time it
      * would stay as long as nothing is applied, and all behind it. */
     if (a->waiting.count > 0) {
@@ -656,10 +661,30 @@ static uint64_t next_deadline_us(const struct apply_actor *a, uint64_t now_us)
     return at_us;
 }
 
+/* What is old enough to go, if this node leads. */
+static void compact_by_itself(struct apply_actor *a, uint64_t now_us)
+{
+    int64_t revision = auto_compact_step(&a->auto_compact, now_us, kv_revision(a->kv),
+                                         kv_compact_revision(a->kv), a->leases.leads);
+    if (revision == 0) {
+        return;
+    }
+    const struct command compact = {.op = COMMAND_COMPACT, .revision = revision};
+    struct raft_propose *m = MSG_NEW(struct raft_propose, RAFT_PROPOSE, release_propose);
+    m->group = GROUP_DEFAULT;
+    m->deadline_us = UINT64_MAX;
+    m->only_if_leader = true;
+    m->command.size = command_size(&compact);
+    m->command.data = mem_alloc(m->command.size);
+    command_encode(&compact, m->command.data);
+    ACTOR_SEND(a->raft, m);
+}
+
 static void flush(void *self, uint64_t now_us)
 {
     struct apply_actor *a = self;
     work_active_reads(a, now_us);
+    compact_by_itself(a, now_us);
     kv_release(a->kv);
     uint64_t applied = kv_applied_index(a->kv);
     if (applied != a->applied_told) {
@@ -723,6 +748,7 @@ static void destroy(void *self)
         result_free(&a->compactions[i].result);
     }
     mem_free(a->compactions);
+    auto_compact_free(&a->auto_compact);
     mem_free(a->blocks);
     ASSERT(a->held_count == 0);
     mem_free(a->held);
@@ -739,9 +765,12 @@ static const struct actor_ops apply_actor_ops = {
     .destroy = destroy,
 };
 
-struct actor *apply_actor_create(struct kv *kv, uint64_t origin, const struct node_actors *actors)
+struct actor *apply_actor_create(struct kv *kv, uint64_t origin, const struct config *config,
+                                 const struct node_actors *actors)
 {
     struct apply_actor *a = mem_zalloc(sizeof(*a));
+    auto_compact_init(&a->auto_compact, config != NULL ? config->compaction.keep_s : 0,
+                      config != NULL ? config->compaction.keep_revisions : 0);
     a->kv = kv;
     a->origin = origin;
     a->links = actors;

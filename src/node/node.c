@@ -247,7 +247,7 @@ void node_create_core(const struct config *config, struct node_stores *stores, u
     actors->flush = flush_actor_create(stores->writer, actors);
     actors->copy = copy_actor_create(config->data_dir, stores->meta.generation, actors);
     actors->apply =
-        apply_actor_create(kv_create(&stores->reader, &stores->meta, &limits), boot_id, actors);
+        apply_actor_create(kv_create(&stores->reader, &stores->meta, &limits), boot_id, config, actors);
     actors->watch = watch_actor_create(&stores->watch_reader, config, seed, actors);
     actors->raft = raft_actor_create(&settings);
     stores->log = NULL;

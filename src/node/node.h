@@ -74,7 +74,9 @@ struct actor *log_actor_create(struct log_db *db, const struct node_actors *acto
 struct actor *copy_actor_create(const char *data_dir, uint64_t generation,
                                 const struct node_actors *actors);
 struct actor *flush_actor_create(struct kv_writer *writer, const struct node_actors *actors);
-struct actor *apply_actor_create(struct kv *kv, uint64_t origin, const struct node_actors *actors);
+/* config: borrowed for the call; NULL: nothing is compacted by itself. */
+struct actor *apply_actor_create(struct kv *kv, uint64_t origin, const struct config *config,
+                                 const struct node_actors *actors);
 
 /* reader moves in. seed: for the jitter of progress notifications. config is copied. */
 struct actor *watch_actor_create(struct kv_reader **reader, const struct config *config,

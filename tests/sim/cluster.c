@@ -193,6 +193,8 @@ static void draw_config(struct cluster *c, struct config *shared)
     shared->kv.flush_interval_ms = (uint32_t)draw(c, 10, 1000);
     shared->kv.flush_bytes_max = 1 << 20;
     shared->kv.overlay_bytes_max = draw(c, 0, 3) == 0 ? 20000 : 1 << 22;
+    shared->compaction.keep_s = draw(c, 0, 3);
+    shared->compaction.keep_revisions = draw(c, 0, 2) * 20;
     shared->kv.cache_bytes_max = draw(c, 0, 1) == 0 ? 0 : 1 << 20;
     shared->watchers_max = 1000;
     shared->watch.progress_interval_ms = 500;

@@ -131,6 +131,13 @@ void history_answer(struct history *h, size_t at, const struct result *result,
     op->return_us = now_us;
     op->revision = result->revision;
     h->done++;
+    if (result->error == ERR_COMPACTED && op->past_revision > 0 &&
+        op->past_revision < h->checks->model.compact_revision) {
+        op->outcome = HISTORY_UNKNOWN; /* it says nothing of the keys */
+        h->done--;
+        h->unknown++;
+        return;
+    }
     if (result->error != OK) {
         fail(h, op, "answered with error \"%s\"", err_text(result->error));
         return;
@@ -184,7 +191,7 @@ void history_unknown(struct history *h, size_t at)
 
 void history_committed(struct history *h, const struct entry *e)
 {
-    if (e->type != ENTRY_COMMAND) {
+    if (e->type != ENTRY_COMMAND || e->request_id == 0) { /* a leader's own: the model judges it */
         return;
     }
     uint64_t *at = map_get(&h->by_request, e->origin, e->request_id);

@@ -76,7 +76,17 @@ static int carry_out(struct model *m, const struct entry *e)
 {
     struct command c;
     uint32_t key = 0;
-    if (command_decode(e->data, &c) != OK || !model_key_of(c.key, &key)) {
+    if (command_decode(e->data, &c) != OK) {
+        return -1;
+    }
+    if (e->request_id == 0) { /* a leader's own */
+        if (c.op == COMMAND_COMPACT && c.revision <= m->revision &&
+            c.revision > m->compact_revision) {
+            m->compact_revision = c.revision;
+        }
+        return c.op == COMMAND_COMPACT ? 0 : -1;
+    }
+    if (!model_key_of(c.key, &key)) {
         return -1;
     }
     if (c.op == COMMAND_PUT) {
@@ -118,14 +128,16 @@ bool model_committed(struct model *m, const struct entry *e, bool *is_new, char 
     int deleted = 0;
     if (e->type == ENTRY_COMMAND) {
         uint64_t *before = map_get(&m->requests, e->origin, e->request_id);
-        if (before != NULL) {
+        if (before != NULL && e->request_id != 0) {
             (void)snprintf(why, MODEL_TEXT_MAX,
                            "request %" PRIx64 "/%" PRIx64 " is committed twice, at %" PRIu64
                            " and %" PRIu64,
                            e->origin, e->request_id, *before, e->index);
             return false;
         }
-        map_put(&m->requests, e->origin, e->request_id, e->index);
+        if (e->request_id != 0) {
+            map_put(&m->requests, e->origin, e->request_id, e->index);
+        }
         deleted = carry_out(m, e);
         if (deleted < 0) {
             (void)snprintf(why, MODEL_TEXT_MAX,

@@ -41,6 +41,7 @@ struct model {
     struct map requests; /* (origin, request_id) -> index */
     struct model_key keys[MODEL_KEYS_MAX];
     int64_t revision;
+    int64_t compact_revision; /* of the newest committed compaction */
 };
 
 void model_start(struct model *m);

@@ -95,6 +95,8 @@ static void least_file_gets_the_defaults(void)
     CU_ASSERT_EQUAL(c.kv.flush_bytes_max, 16 << 20);
     CU_ASSERT_EQUAL(c.kv.overlay_bytes_max, 64 << 20);
     CU_ASSERT_EQUAL(c.kv.cache_bytes_max, 8 << 20);
+    CU_ASSERT_EQUAL(c.compaction.keep_s, 3600);
+    CU_ASSERT_EQUAL(c.compaction.keep_revisions, 0);
     CU_ASSERT_EQUAL(c.client_threads, 2);
     CU_ASSERT_EQUAL(c.client_connections_max, 4096);
     CU_ASSERT_EQUAL(c.client_requests_in_flight_max, 65536);
@@ -143,6 +145,7 @@ static void every_number_is_read_into_its_own_field(void)
             "  apply_bytes_max = 20000005; };\n"
             "kv = { flush_changes_max = 6; flush_interval_ms = 17; flush_bytes_max = 1000008;\n"
             "  overlay_bytes_max = 20000009; cache_bytes_max = 10; };\n"
+            "compaction = { keep_s = 77; keep_revisions = 78; };\n"
             "client = { threads = 11; connections_max = 12; requests_in_flight_max = 13;\n"
             "  streams_max = 18; txn_ops_max = 19; streams_per_connection_max = 20;\n"
             "  header_bytes_max = 2100; idle_timeout_s = 22;\n"
@@ -164,6 +167,8 @@ static void every_number_is_read_into_its_own_field(void)
     CU_ASSERT_EQUAL(c.kv.flush_bytes_max, 1000008);
     CU_ASSERT_EQUAL(c.kv.overlay_bytes_max, 20000009);
     CU_ASSERT_EQUAL(c.kv.cache_bytes_max, 10);
+    CU_ASSERT_EQUAL(c.compaction.keep_s, 77);
+    CU_ASSERT_EQUAL(c.compaction.keep_revisions, 78);
     CU_ASSERT_EQUAL(c.client_threads, 11);
     CU_ASSERT_EQUAL(c.client_connections_max, 12);
     CU_ASSERT_EQUAL(c.client_requests_in_flight_max, 13);

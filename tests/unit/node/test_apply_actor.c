@@ -48,7 +48,7 @@ static void set_up(struct fixture *f)
     f->actors.copy = hand_receiver();
     f->actors.client_count = 1;
     f->actors.clients[0] = hand_receiver();
-    f->apply = apply_actor_create(kv_create(&reader, &meta, &limits), 7, &f->actors);
+    f->apply = apply_actor_create(kv_create(&reader, &meta, &limits), 7, NULL, &f->actors);
     hand_started(f->apply, SECOND_US);
 }
 
