@@ -19,8 +19,8 @@
 #include "store.h"
 
 #define FIGURES_STOPS_MAX 96 /* client actors, peers, and the rest; figures.c looks */
-#define FIGURES_METHODS   48  /* more than there are kinds of methods */
-#define FIGURES_CODES     17  /* gRPC's */
+#define FIGURES_METHODS   48 /* more than there are kinds of methods */
+#define FIGURES_CODES     17 /* gRPC's */
 
 struct figures_stop {
     struct actor *actor;

@@ -329,6 +329,12 @@ static enum err put_message(struct reading *r, const ProtobufCMessageDescriptor 
     return OK;
 }
 
+static bool is_of_number(uint8_t octet)
+{
+    return (octet >= '0' && octet <= '9') || octet == '+' || octet == '-' || octet == '.' ||
+           octet == 'e' || octet == 'E';
+}
+
 /* Copy the text; integers that may not fit int64 become marked strings. */
 static void prepare(struct view text, struct buffer *out)
 {
@@ -351,7 +357,7 @@ static void prepare(struct view text, struct buffer *out)
         }
         size_t end = at;
         bool whole = true;
-        for (; end < text.size && memchr("+-.0123456789eE", text.data[end], 15) != NULL; end++) {
+        for (; end < text.size && is_of_number(text.data[end]); end++) {
             whole = whole && (end == at || (text.data[end] >= '0' && text.data[end] <= '9'));
         }
         size_t digits = end - at - (c == '-' ? 1 : 0);

@@ -237,6 +237,9 @@ uint64_t kv_lease_count(const struct kv *kv)
 
 size_t kv_leases_take_due(struct kv *kv, uint64_t time_us, struct lease_due *out, size_t count_max)
 {
+    if (kv->leases.heap_count == 0 || kv->leases.heap[0].due_us > time_us) {
+        return 0; /* as nearly always */
+    }
     struct lease **due = mem_alloc(count_max * sizeof(struct lease *));
     size_t count = lease_table_take_due(&kv->leases, time_us, LEASE_LOOKS_MAX, due, count_max);
     for (size_t i = 0; i < count; i++) {

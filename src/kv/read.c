@@ -141,6 +141,7 @@ static enum err run_step(struct kv *kv, struct kv_read *read, uint64_t *budget, 
         for (; *budget > 0 && read->line_count > 0; --*budget) {
             struct lease_line line = lease_lines_pop(read->lines, &read->line_count);
             result_add_lease(read->result, &(struct lease_info){.id = line.id});
+            read->result->bytes += sizeof(struct lease_info);
         }
         *going = read->line_count > 0;
         return OK;

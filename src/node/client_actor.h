@@ -6,7 +6,8 @@
  *   client_connection.c  a socket and its engine
  *   client_transport.c   gRPC: from HTTP/2's callbacks to calls and back
  *   client_web.c         plain HTTP: likewise
- *   client_calls.c       life of a call: admission, deadlines, steps, answers
+ *   client_calls.c       life of a call: admission, deadlines, answers
+ *   client_steps.c       what a call asks of raft and apply, and their answers
  *   client_methods.c     which method is carried out by whom (struct call_ops)
  *   client_kv.c ...      what each method does (client_lease.c also gathers keepalives of all streams)
  *
@@ -265,6 +266,13 @@ static inline struct client_actor *client_actor_of(const struct client_connectio
 {
     return c->shared->owner;
 }
+
+/* ---- between client_calls.c and client_steps.c --------------------------------------------------------- */
+
+/* Of a lasting call: the earliest of its client's deadline, its step's, and its message's. */
+void call_arm_deadline(struct client_actor *a, struct client_call *call);
+/* Of a lasting call: its step was not answered in time. */
+void call_step_timed_out(struct client_actor *a, struct client_call *call);
 
 /* ---- for client_actor.c ---------------------------------------------------------------------------------- */
 

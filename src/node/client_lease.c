@@ -8,8 +8,10 @@
  *
  * In: LeaseKeepAliveRequests of any number of streams. Out: one COMMAND_LEASE_KEEPALIVE at a time, made by
  * an internal call, and an answer for each request on its stream when the batch has been applied here. A batch
- * that was lost for certain is proposed again as any write is; one whose outcome is not known ends the
- * streams it was for, whose clients ask anew.
+ * that was lost for certain is proposed again as any write is. One without an answer (a connection to the
+ * leader broke, say) is proposed again after a while as well, because all others wait behind it, and renewing a
+ * lease twice is as good as once; without an answer in the request timeout it ends the streams it was for, whose
+ * clients ask anew.
  *
  * Invariants
  *  1. Requests wait in the order they came; the first `sent` of them are the batch under way. So answers on
@@ -27,7 +29,8 @@
 #include <string.h>
 
 #define KEEPALIVE_BATCH_MAX ((size_t)8192) /* ids in one entry: 64 KiB */
-#define KEEPALIVE_BYTES     64             /* charged for a request and its answer */
+#define KEEPALIVE_PATIENCES 8  /* the first one's share of the request timeout; then it doubles */
+#define KEEPALIVE_BYTES     64 /* charged for a request and its answer */
 
 /* The state of a LeaseKeepAlive call. */
 struct keepalive_stream {
@@ -49,6 +52,8 @@ struct keepalives {
     struct keepalive *items; /* a queue: items[first .. first + count - 1] */
     size_t first, count, capacity;
     size_t sent;
+    uint64_t until_us;    /* the batch under way is given up then */
+    uint64_t patience_us; /* and proposed again after this */
 };
 
 int64_t client_lease_id(struct client_actor *a)
@@ -233,6 +238,19 @@ static void drop_dead(struct keepalives *k)
     }
 }
 
+static void propose_sent(struct client_actor *a, struct keepalives *k)
+{
+    struct buffer ids = {0};
+    for (size_t i = 0; i < k->sent; i++) {
+        buffer_u64(&ids, (uint64_t)k->items[k->first + i].id);
+    }
+    const struct command command = {.op = COMMAND_LEASE_KEEPALIVE,
+                                    .ids = view_of(ids.data, ids.size)};
+    call_propose(a, k->call, &command);
+    buffer_free(&ids);
+    call_set_timer(a, k->call, a->now_us + k->patience_us);
+}
+
 void keepalives_flush(struct client_actor *a)
 {
     struct keepalives *k = a->keepalives;
@@ -243,16 +261,10 @@ void keepalives_flush(struct client_actor *a)
     if (k->count == 0) {
         return;
     }
-    size_t count = k->count < KEEPALIVE_BATCH_MAX ? k->count : KEEPALIVE_BATCH_MAX;
-    struct buffer ids = {0};
-    for (size_t i = 0; i < count; i++) {
-        buffer_u64(&ids, (uint64_t)k->items[k->first + i].id);
-    }
-    const struct command command = {.op = COMMAND_LEASE_KEEPALIVE,
-                                    .ids = view_of(ids.data, ids.size)};
-    k->sent = count;
-    call_propose(a, k->call, &command);
-    buffer_free(&ids);
+    k->sent = k->count < KEEPALIVE_BATCH_MAX ? k->count : KEEPALIVE_BATCH_MAX;
+    k->until_us = a->now_us + a->request_timeout_us;
+    k->patience_us = a->request_timeout_us / KEEPALIVE_PATIENCES;
+    propose_sent(a, k);
 }
 
 /* Answers leave the queue: what they were charged goes back. */
@@ -292,6 +304,7 @@ static void batch_reply(struct client_actor *a, struct client_call *call,
         request_done(asked.stream);
     }
     k->sent = 0;
+    call_set_timer(a, call, UINT64_MAX);
 }
 
 /* Refused, or nobody knows: the streams that the batch was for end, and their clients begin again. */
@@ -309,6 +322,23 @@ static void batch_refused(struct client_actor *a, struct client_call *call, enum
         request_done(asked.stream);
     }
     k->sent = 0;
+    call_set_timer(a, call, UINT64_MAX);
+}
+
+static void batch_overdue(struct client_actor *a, struct client_call *call)
+{
+    struct keepalives *k = call->state;
+    ASSERT(k->sent > 0);
+    call_forget_step(a, call);
+    if (a->now_us >= k->until_us) {
+        batch_refused(a, call, ERR_TIMEOUT);
+        return;
+    }
+    k->patience_us *= 2;
+    if (k->patience_us > k->until_us - a->now_us) {
+        k->patience_us = k->until_us - a->now_us;
+    }
+    propose_sent(a, k);
 }
 
 /* Only a stop of the node ends it; the streams end by the same. */
@@ -321,7 +351,7 @@ static void batch_closed(struct client_actor *a, struct client_call *call)
 }
 
 static const struct call_ops batch_ops = {
-    .reply = batch_reply, .refused = batch_refused, .closed = batch_closed};
+    .reply = batch_reply, .refused = batch_refused, .closed = batch_closed, .timer = batch_overdue};
 
 static struct keepalives *keepalives_of(struct client_actor *a)
 {

@@ -94,10 +94,10 @@ static void answer_value(struct client_actor *a, struct client_call *call,
     int status = rest_conditions(&carrier->request, kv);
     struct numbers numbers = {0};
     struct web_answer answer = {.status = 200, .content_type = carrier->request.content_type};
-    if (kv == NULL && status == 0) {
-        answer = web_text(404, "key not found\n");
-    } else if (status == 412) {
+    if (status == 412) {
         answer = web_text(412, "the condition does not hold\n");
+    } else if (kv == NULL) {
+        answer = web_text(404, "key not found\n");
     } else if (status == 304) {
         answer = (struct web_answer){.status = 304};
     } else {

@@ -27,6 +27,15 @@ WATCHERS_MAX = 8
 NODES = 3
 
 
+def line_name(prefix, lease):
+    """The lock or election that one lease alone goes to."""
+    return prefix + b"-%x" % (lease & ((1 << 64) - 1))
+
+
+def line_key(name, lease):
+    return name + b"/%x" % (lease & ((1 << 64) - 1))
+
+
 class Generator:
     def __init__(self, seed, families):
         unknown = set(families) - set(FAMILIES)
@@ -40,6 +49,9 @@ class Generator:
         self.leases = set()
         self.newest = {}  # key: mod_revision of its last put, as far as top-level puts tell
         self.streams = {}  # slot: set of watch ids
+        self.spent = {}  # slot: ids of watchers cancelled as compacted, see the known difference "watch-id"
+        self.created = {}  # create revisions of the keys of elections
+        self.in_line = set()  # keys of locks and elections that may be there
         self.table = [(weight, make) for family, weight, make in (
             ("kv", 200, self.put), ("kv", 180, self.range), ("kv", 45, self.delete), ("kv", 4, self.bad_kv),
             ("txn", 170, self.txn), ("txn", 3, self.bad_txn),
@@ -83,13 +95,30 @@ class Generator:
             self.leases.add(op.request.ID)
         elif op.kind == "LeaseRevoke":
             self.leases.discard(op.request.ID)
+            self.in_line -= {line_key(name, op.request.ID) for name in (line_name(b"lock", op.request.ID),
+                                                                        line_name(b"vote", op.request.ID))}
+        elif op.kind in ("Lock", "Campaign"):
+            self.in_line.add(line_key(op.request.name, op.request.lease))
+            self.created[line_key(op.request.name, op.request.lease)] = self.revision
+        elif op.kind == "Unlock":
+            self.in_line.discard(op.request.key)
+        elif op.kind == "Proclaim":
+            self.in_line.add(op.request.leader.key)
+            if op.request.leader.rev == 0:  # "if there is none", so there is one now
+                self.created[op.request.leader.key] = self.revision
+        elif op.kind == "Resign":
+            leader = op.request.leader
+            if leader.rev == self.created.get(leader.key):
+                self.in_line.discard(leader.key)
         elif op.kind == "watch.open":
             self.streams[op.detail["slot"]] = set()
+            self.spent[op.detail["slot"]] = set()
         elif op.kind == "watch.close":
             self.streams.pop(op.detail["slot"], None)
         elif op.kind == "watch.create":
-            if message.created and not message.canceled and op.detail["lives"]:
-                self.streams[op.detail["slot"]].add(message.watch_id)
+            if message.created and not message.canceled:
+                ids = self.streams if op.detail["lives"] else self.spent
+                ids[op.detail["slot"]].add(message.watch_id)
         elif op.kind == "watch.cancel":
             self.streams[op.detail["slot"]].discard(op.request.cancel_request.watch_id)
 
@@ -397,8 +426,9 @@ class Generator:
             # an id of its own: where it is refused it must not have moved the counter of ids
             create.watch_id = (1 << 51) + self.draw.randrange(1 << 40)
         elif self.chance(20) and kind != "before":
-            # etcd keeps the id of a watcher that it cancelled as compacted; not drawn
-            create.watch_id = self.draw.choice((1, 2, 3, 5, 1 << 50, -7))
+            watch_id = self.draw.choice((1, 2, 3, 5, 1 << 50, -7))
+            if watch_id not in self.spent[slot]:
+                create.watch_id = watch_id
         lives = create.start_revision == 0 or create.start_revision >= max(1, self.compacted)
         return Op("watch.create", 0, pb.WatchRequest(create_request=create), local=True,
                   detail={"slot": slot, "lives": lives})
@@ -437,28 +467,31 @@ class Generator:
                   detail={"all": True})
 
     def lock(self):
-        """Never one that waits: each lease has a lock of its own."""
+        """Never one that waits: each lease has a lock of its own. None again while it may be held: see the
+        known difference "lock-again"."""
         lease = self.lease()
-        name = b"lock-%x" % (lease & ((1 << 64) - 1))
-        request = METHODS["Lock"].request(name=name, lease=lease or 11)
-        if self.chance(40):
-            key = name + b"/%x" % (lease & ((1 << 64) - 1)) if self.chance(80) else self.key()
+        name = line_name(b"lock", lease)
+        key = line_key(name, lease)
+        if key in self.in_line or self.chance(20):
+            key = key if self.chance(80) else self.key()
             return Op("Unlock", self.node(), METHODS["Unlock"].request(key=key))
-        return Op("Lock", self.node(), request)
+        return Op("Lock", self.node(), METHODS["Lock"].request(name=name, lease=lease))
 
     def election(self):
         lease = self.lease()
-        name = b"vote-%x" % (lease & ((1 << 64) - 1))
-        kind = self.draw.choice(("Campaign", "Proclaim", "Leader", "Resign"))
+        name = line_name(b"vote", lease)
+        key = line_key(name, lease)
+        kind = self.draw.choice(("Campaign", "Campaign", "Proclaim", "Leader", "Resign"))
+        if kind == "Campaign" and key in self.in_line:
+            kind = "Proclaim"
         request = METHODS[kind].request()
         if kind == "Campaign":
-            request.name, request.lease, request.value = name, lease or 11, self.draw.choice(VALUES)
+            request.name, request.lease, request.value = name, lease, self.draw.choice(VALUES)
         elif kind == "Leader":
             request.name = name
         elif not self.chance(5):
-            key = name + b"/%x" % (lease & ((1 << 64) - 1))
             request.leader.name, request.leader.key, request.leader.lease = name, key, lease
-            request.leader.rev = self.newest.get(key, 0) if self.chance(70) else self.some_revision()
+            request.leader.rev = self.created.get(key, 0) if self.chance(80) else self.some_revision()
             if kind == "Proclaim":
                 request.value = self.draw.choice(VALUES)
         return Op(kind, self.node(), request)

@@ -20,11 +20,6 @@ from watches import Stream  # noqa: E402
 AGAINST = "etcd" if os.environ.get("HOLDFAST_AGAINST") == "etcd" else "holdfast"
 
 
-def needs(*families):
-    missing = set(families) - set(diff.BUILT) if AGAINST == "holdfast" else set()
-    return unittest.skipIf(missing, "not built yet: " + ", ".join(sorted(missing)))
-
-
 class Scenarios(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
@@ -57,14 +52,12 @@ class Scenarios(unittest.TestCase):
         stream.wait(lambda s: s.control, "created")
         return stream
 
-    @needs("lease")
     def test_the_least_time_of_a_lease(self):
         for side in self.each():
             for asked in (-5, 0, 1, 2, 3):
                 granted = self.ask(side, "LeaseGrant", pb.LeaseGrantRequest(TTL=asked), node=asked)
                 self.assertEqual(granted.TTL, max(asked, 2))
 
-    @needs("lease")
     def test_ids_that_the_server_chooses(self):
         for side in self.each():
             ids = [self.ask(side, "LeaseGrant", pb.LeaseGrantRequest(TTL=600), node=i).ID for i in range(30)]
@@ -75,7 +68,6 @@ class Scenarios(unittest.TestCase):
             for lease in ids:
                 self.ask(side, "LeaseRevoke", pb.LeaseRevokeRequest(ID=lease), node=1)
 
-    @needs("lease")
     def test_leases_are_listed_by_what_is_left_of_them(self):
         for side in self.each():
             for ttl, lease in ((3_000_000, 501), (1_000_000, 502), (2_000_000, 503)):
@@ -83,7 +75,6 @@ class Scenarios(unittest.TestCase):
             listed = [lease.ID for lease in self.ask(side, "LeaseLeases", pb.LeaseLeasesRequest()).leases]
             self.assertEqual([lease for lease in listed if lease in (501, 502, 503)], [502, 503, 501])
 
-    @needs("lease")
     def test_an_expired_lease_takes_its_keys_in_one_revision(self):
         for side in self.each():
             lease = self.ask(side, "LeaseGrant", pb.LeaseGrantRequest(TTL=1, ID=600)).ID
@@ -104,7 +95,6 @@ class Scenarios(unittest.TestCase):
             answer = side.wait(side.send(0, METHODS["Put"], pb.PutRequest(key=b"x", lease=lease)))
             self.assertEqual((answer.code, answer.text), (5, "etcdserver: requested lease not found"))
 
-    @needs("lease", "watch")
     def test_expired_keys_come_in_key_order(self):
         """One revision per lease, the keys in it sorted (trap 13 of the interface)."""
         for side in self.each():
@@ -122,7 +112,6 @@ class Scenarios(unittest.TestCase):
                 self.assertEqual((event.prev_kv.value, event.kv.value, event.kv.version), (b"v", b"", 0))
             self.assertEqual(sorted(by_revision.values()), [[b"0", b"1", b"5", b"7"], [b"3", b"6", b"9"]])
 
-    @needs("lease")
     def test_a_lease_that_is_kept_alive_stays(self):
         for side in self.each():
             self.ask(side, "LeaseGrant", pb.LeaseGrantRequest(TTL=2, ID=620))
@@ -140,7 +129,6 @@ class Scenarios(unittest.TestCase):
             self.ask(side, "LeaseRevoke", pb.LeaseRevokeRequest(ID=620))
             self.assertEqual(self.keys(side, b"kept")[0], [])
 
-    @needs("watch", "txn")
     def test_a_large_revision_comes_in_fragments(self):
         """Only if it was asked for; an event is never cut."""
         size = 700_000
@@ -169,7 +157,6 @@ class Scenarios(unittest.TestCase):
                     if stream is not small:
                         self.assertEqual((len(event.prev_kv.value), event.prev_kv.value[:1]), (size, b"a"))
 
-    @needs("watch", "txn")
     def test_a_live_watcher_gets_a_response_for_each_revision(self):
         """header.revision is that of the events; a revision comes whole, in the order it was made."""
         for side in self.each():
@@ -184,7 +171,6 @@ class Scenarios(unittest.TestCase):
                 self.assertEqual([(header, event.kv.mod_revision, event.kv.key) for header, _, event in rows],
                                  [(revision, revision, key) for key in (b"live/b", b"live/a", b"live/c")])
 
-    @needs("watch")
     def test_half_close_does_not_end_a_watch(self):
         for side in self.each():
             stream = self.watch(side, pb.WatchCreateRequest(key=b"half"))
@@ -194,7 +180,6 @@ class Scenarios(unittest.TestCase):
             stream.wait(lambda s: len(s.events[0]) == 3, "three events after the half-close")
             self.assertIsNone(stream.ended)
 
-    @needs("watch")
     def test_progress_is_told_at_intervals(self):
         """Ten minutes by default, so only that the request for it is taken."""
         for side in self.each():

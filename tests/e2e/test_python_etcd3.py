@@ -72,7 +72,7 @@ class PythonEtcd3(unittest.TestCase):
             self.assertEqual(client.delete_prefix(at).deleted, 2)
             self.assertEqual(list(other.get_prefix(at)), [])
 
-    @shows(CLIENT, "transaction, put_if_not_exists, replace", SAME, needs=["txn"])
+    @shows(CLIENT, "transaction, put_if_not_exists, replace", SAME)
     def test_txn(self):
         for number, client, other in self.each():
             at = f"txn{number}/"
@@ -96,7 +96,7 @@ class PythonEtcd3(unittest.TestCase):
             self.assertEqual(answers[0][0][0], b"inner")
             self.assertEqual(other.get(at + "c"), (None, None))
 
-    @shows(CLIENT, "compact", SAME, needs=["compact"])
+    @shows(CLIENT, "compact", SAME)
     def test_compact(self):
         for number, client, other in self.each():
             client.put(f"compact{number}", "1")
@@ -109,7 +109,7 @@ class PythonEtcd3(unittest.TestCase):
                 next(events)
             self.assertEqual(caught.exception.compacted_revision, revision)
 
-    @shows(CLIENT, "watch, watch_prefix, watch_once, add_watch_callback, cancel_watch", SAME, needs=["watch"])
+    @shows(CLIENT, "watch, watch_prefix, watch_once, add_watch_callback, cancel_watch", SAME)
     def test_watch(self):
         for number, client, other in self.each():
             at = f"watch{number}/"
@@ -143,7 +143,7 @@ class PythonEtcd3(unittest.TestCase):
             self.assertEqual(client.watch_once(at + "d", timeout=e2e.LIMIT_S).key, (at + "d").encode())
             thread.join()
 
-    @shows(CLIENT, "lease, get_lease_info, refresh, revoke_lease", SAME, needs=["lease"])
+    @shows(CLIENT, "lease, get_lease_info, refresh, revoke_lease", SAME)
     def test_lease(self):
         for number, client, other in self.each():
             lease = client.lease(600)
@@ -165,7 +165,7 @@ class PythonEtcd3(unittest.TestCase):
                 other.lease(600, lease_id=1000 + number)
             own.revoke()
 
-    @shows(CLIENT, "lock", SAME + "; acquired by the second when the first has gone", needs=["txn", "lease"])
+    @shows(CLIENT, "lock", SAME + "; acquired by the second when the first has gone")
     def test_lock(self):
         for number, client, other in self.each():
             held = client.lock(f"lock{number}", ttl=60)
@@ -194,14 +194,14 @@ class PythonEtcd3(unittest.TestCase):
             self.assertIn(status.leader.name, names)
             self.assertGreater(status.db_size, 0)
 
-    @shows(CLIENT, "hash, defragment, list_alarms", SAME, needs=["hash", "alarm", "defrag"])
+    @shows(CLIENT, "hash, defragment, list_alarms", SAME)
     def test_maintenance(self):
         for _, client, other in self.each():
             self.assertGreater(client.hash(), 0)
             client.defragment()
             self.assertEqual(list(other.list_alarms()), [])
 
-    @shows(CLIENT, "snapshot", SAME + ": the digest at its end is right", needs=["snapshot"])
+    @shows(CLIENT, "snapshot", SAME + ": the digest at its end is right")
     def test_snapshot(self):
         for _, client, _other in self.each():
             with tempfile.TemporaryFile() as file:

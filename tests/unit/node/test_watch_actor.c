@@ -50,7 +50,7 @@ struct fixture {
 
     struct told *events;
     size_t event_count, event_capacity;
-    int64_t revision;
+    int64_t revision, compact_revision;
     char values[KEYS][40]; /* "" absent */
 
     struct watcher_model watchers[WATCHERS];
@@ -61,7 +61,9 @@ struct fixture {
         int64_t progress_revision;
         size_t taken;
     } streams[STREAMS];
-    size_t responses, reads_from_history;
+    size_t responses;
+    bool compacts;
+    size_t compacted; /* watchers cancelled because what they lacked was */
 };
 
 static void set_up(struct fixture *f, uint64_t seed)
@@ -97,7 +99,7 @@ static void set_up(struct fixture *f, uint64_t seed)
     f->actors.clients[1] = hand_receiver();
     f->kv = kv_create(&reader, &meta, &limits);
     f->revision = meta.revision;
-    f->actors.apply = apply_actor_create(f->kv, 7, &f->actors);
+    f->actors.apply = apply_actor_create(f->kv, 7, NULL, &f->actors);
     f->actors.watch = watch_actor_create(&watch_reader, &f->config, seed, &f->actors);
     hand_started(f->actors.apply, f->now_us);
     hand_started(f->actors.watch, f->now_us);
@@ -150,6 +152,13 @@ static void add_entry(struct fixture *f, struct entries *entries, const struct c
 static void draw_entry(struct fixture *f, struct entries *entries)
 {
     int key = (int)random_below(&f->seed, KEYS);
+    if (f->compacts && random_below(&f->seed, 300) == 0 && f->revision > f->compact_revision) {
+        uint64_t span = (uint64_t)(f->revision - f->compact_revision);
+        f->compact_revision += 1 + (int64_t)random_below(&f->seed, span);
+        const struct command compact = {.op = COMMAND_COMPACT, .revision = f->compact_revision};
+        add_entry(f, entries, &compact);
+        return;
+    }
     if (random_below(&f->seed, 5) > 0) {
         char value[40];
         (void)snprintf(value, sizeof(value), "value-%zu", f->event_count);
@@ -199,6 +208,9 @@ static void flush_step(struct fixture *f)
     m->batch_number = f->sealed->batch->number;
     ACTOR_SEND(f->actors.apply, m);
     MSG_FREE(f->sealed);
+    for (int i = 0; i < 3 && kv_writer_compacting(f->writer); i++) {
+        CU_ASSERT_EQUAL_FATAL(kv_writer_compact_slice(f->writer), OK);
+    }
 }
 
 /* Have apply seal what is open, as its age would. */
@@ -299,8 +311,8 @@ static size_t next_of(const struct fixture *f, struct watcher_model *w)
     return w->next;
 }
 
-static void check_event(const struct watch_batch *b, uint32_t index, const struct watcher_model *w,
-                        const struct told *e)
+static void check_event(const struct fixture *f, const struct watch_batch *b, uint32_t index,
+                        const struct watcher_model *w, const struct told *e)
 {
     struct key_value pair = event_pair(&b->events, index);
     CU_ASSERT_EQUAL(pair.mod_revision, e->revision);
@@ -310,7 +322,8 @@ static void check_event(const struct watch_batch *b, uint32_t index, const struc
     if (w->prev_kv) {
         uint32_t previous = b->previous_of[index];
         bool has = previous < b->previous.count;
-        CU_ASSERT_EQUAL(has, e->previous[0] != 0);
+        /* gone with a compaction that has come meanwhile, perhaps */
+        CU_ASSERT(has == (e->previous[0] != 0) || (!has && e->revision - 1 < f->compact_revision));
         if (has) {
             struct key_value before = event_pair(&b->previous, previous);
             CU_ASSERT(view_equal(before.value, view_of_text(e->previous)));
@@ -331,7 +344,7 @@ static void take_events(struct fixture *f, const struct watch_batch *b,
     for (size_t i = 0; i < r->ref_count; i++) {
         size_t at = next_of(f, w);
         CU_ASSERT_TRUE_FATAL(at < f->event_count);
-        check_event(b, b->refs[r->ref_first + i], w, &f->events[at]);
+        check_event(f, b, b->refs[r->ref_first + i], w, &f->events[at]);
         last = f->events[at].revision;
         w->next++;
     }
@@ -360,7 +373,14 @@ static void take_response(struct fixture *f, const struct watch_batch *b,
     case WATCH_RESPONSE_CANCELED: {
         struct watcher_model *w = model_of(f, r->stream, r->watch_id);
         CU_ASSERT(w->open);
-        CU_ASSERT(w->cancel_sent);
+        if (r->compact_revision != 0) { /* it lacked something older than that */
+            CU_ASSERT_EQUAL(r->revision, 0);
+            CU_ASSERT(r->compact_revision <= f->compact_revision);
+            CU_ASSERT(w->from < r->compact_revision);
+            f->compacted++;
+        } else {
+            CU_ASSERT(w->cancel_sent);
+        }
         w->open = false;
         break;
     }
@@ -493,7 +513,7 @@ static void settle(struct fixture *f)
     for (size_t i = 0; i < f->watcher_count; i++) {
         struct watcher_model *w = &f->watchers[i];
         CU_ASSERT(w->created);
-        CU_ASSERT_EQUAL(w->open, !w->cancel_sent);
+        CU_ASSERT(w->open ? !w->cancel_sent : w->cancel_sent || f->compacts);
         if (w->open) {
             CU_ASSERT_EQUAL(next_of(f, w), f->event_count);
         }
@@ -501,27 +521,49 @@ static void settle(struct fixture *f)
     watch_actor_check(f->actors.watch->self);
 }
 
+/* Returns how many rows were read from kv.db. */
+static uint64_t random_run(uint64_t seed, bool compacts, size_t *compacted)
+{
+    struct fixture *f = mem_zalloc(sizeof(*f));
+    struct watch_figures figures;
+    set_up(f, seed);
+    f->compacts = compacts;
+    watch_actor_tune(f->actors.watch->self, 5 + random_below(&f->seed, 40),
+                     random_below(&f->seed, 2) == 0 ? 200 : 1 << 20,
+                     (int64_t)random_below(&f->seed, 100));
+    for (int step = 0; step < 3000; step++) {
+        some_step(f);
+    }
+    settle(f);
+    watch_actor_figures(f->actors.watch->self, &figures);
+    CU_ASSERT_EQUAL(figures.in_flight_bytes, 0);
+    *compacted += f->compacted;
+    tear_down(f);
+    mem_free(f);
+    return figures.history_rows;
+}
+
 static void each_event_once_and_in_order(void)
 {
     uint64_t history_rows = 0;
-    for (uint64_t seed = 1; seed <= 25; seed++) {
-        struct fixture *f = mem_zalloc(sizeof(*f));
-        set_up(f, seed);
-        watch_actor_tune(f->actors.watch->self, 5 + random_below(&f->seed, 40),
-                         random_below(&f->seed, 2) == 0 ? 200 : 1 << 20,
-                         (int64_t)random_below(&f->seed, 100));
-        for (int step = 0; step < 3000; step++) {
-            some_step(f);
-        }
-        settle(f);
-        struct watch_figures figures;
-        watch_actor_figures(f->actors.watch->self, &figures);
-        history_rows += figures.history_rows;
-        CU_ASSERT_EQUAL(figures.in_flight_bytes, 0);
-        tear_down(f);
-        mem_free(f);
+    size_t compacted = 0;
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        history_rows += random_run(seed, false, &compacted);
     }
     CU_ASSERT(history_rows > 10000); /* the seam was crossed, and often */
+    CU_ASSERT_EQUAL(compacted, 0);
+}
+
+/* The same while history is compacted and rows vanish from kv.db, as soon as they may. */
+static void each_event_once_or_compacted(void)
+{
+    uint64_t history_rows = 0;
+    size_t compacted = 0;
+    for (uint64_t seed = 101; seed <= 120; seed++) {
+        history_rows += random_run(seed, true, &compacted);
+    }
+    CU_ASSERT(history_rows > 10000);
+    CU_ASSERT(compacted > 20);
 }
 
 /* ---- one by one ------------------------------------------------------------------------------------- */
@@ -707,6 +749,98 @@ static void falling_behind_apply(void)
     mem_free(f);
 }
 
-SUITE("node: watch actor", TEST(each_event_once_and_in_order), TEST(ids_and_refusals),
-      TEST(watchers_are_bounded), TEST(recording_follows_the_watchers),
-      TEST(a_stream_that_does_not_read_is_bounded), TEST(falling_behind_apply))
+/* The test stands where apply would: changes with a word of compaction. */
+static void say_changes(struct fixture *f, int64_t from_revision, int64_t revision,
+                        int64_t compact_revision)
+{
+    struct watch_changes *m = MSG_NEW(struct watch_changes, WATCH_CHANGES, release_watch_changes);
+    m->epoch = 1;
+    m->from_revision = from_revision;
+    m->revision = revision;
+    m->compact_revision = compact_revision;
+    m->committed_revision = from_revision;
+    for (int64_t at = from_revision + 1; at <= revision; at++) {
+        const struct kv_history row = {.change = change_id(at, 0),
+                                       .key = view_of_text("k"),
+                                       .value = view_of_text("v"),
+                                       .create_revision = at,
+                                       .version = 1};
+        event_block_add(&m->events, &row);
+    }
+    ACTOR_SEND(f->actors.watch, m);
+}
+
+static void expect_compacted(const struct watch_response *r, int64_t id, int64_t compact_revision)
+{
+    CU_ASSERT_EQUAL(r->kind, WATCH_RESPONSE_CANCELED);
+    CU_ASSERT_EQUAL(r->watch_id, id);
+    CU_ASSERT_EQUAL(r->revision, 0); /* of the header */
+    CU_ASSERT_EQUAL(r->compact_revision, compact_revision);
+    CU_ASSERT_PTR_NULL(r->cancel_reason);
+}
+
+/* Who asks for what is compacted is created and then cancelled; who lags until it is, too; at the compacted
+ * revision itself all is well (sheet 2.6). */
+static void compacted_history_cancels(void)
+{
+    struct fixture *f = mem_zalloc(sizeof(*f));
+    set_up(f, 1);
+    struct watch_create *m = create_message(stream_number(0), view_of_text("k"), view_of("", 0), 2);
+    m->watch_id = 1;
+    ACTOR_SEND(f->actors.watch, m);
+    hand_round(f->actors.watch, f->now_us); /* asks apply, which is us */
+    say_changes(f, 1, 1, 0);
+    hand_round(f->actors.watch, f->now_us);
+    expect_response(f, WATCH_RESPONSE_CREATED, 1, NULL);
+    say_changes(f, 1, 400, 0);
+    hand_round(f->actors.watch,
+               f->now_us); /* more than its credit: it lags from some revision on */
+    struct watch_figures figures;
+    watch_actor_figures(f->actors.watch->self, &figures);
+    CU_ASSERT_EQUAL(figures.behind, 1);
+    say_changes(f, 400, 401, 399);
+    hand_round(f->actors.watch, f->now_us);
+    struct msg *taken = NULL;
+    uint64_t owed = 0;
+    while ((taken = hand_find(f->actors.clients[0], CLIENT_WATCH)) != NULL) {
+        const struct watch_batch *b = ((struct client_watch *)taken)->batch;
+        for (size_t i = 0; i < b->response_count; i++) {
+            CU_ASSERT_EQUAL(b->responses[i].kind, WATCH_RESPONSE_EVENTS);
+            owed += b->responses[i].cost;
+        }
+        msg_free_base(&taken);
+    }
+    f->streams[0].owed = owed;
+    acknowledge(f, 0); /* it reads again, too late */
+    hand_round(f->actors.watch, f->now_us);
+    struct client_watch *told = take_batch(f);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(told);
+    CU_ASSERT_EQUAL_FATAL(told->batch->response_count, 1);
+    expect_compacted(&told->batch->responses[0], 1, 399);
+    MSG_FREE(told);
+
+    for (int64_t start = 398; start <= 399; start++) {
+        m = create_message(stream_number(0), view_of_text("k"), view_of("", 0), start);
+        m->watch_id = start;
+        ACTOR_SEND(f->actors.watch, m);
+    }
+    hand_round(f->actors.watch, f->now_us);
+    hand_round(f->actors.watch, f->now_us);
+    told = take_batch(f);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(told);
+    CU_ASSERT_EQUAL_FATAL(told->batch->response_count, 4);
+    CU_ASSERT_EQUAL(told->batch->responses[0].kind, WATCH_RESPONSE_CREATED);
+    expect_compacted(&told->batch->responses[1], 398, 399);
+    CU_ASSERT_EQUAL(told->batch->responses[2].kind, WATCH_RESPONSE_CREATED);
+    CU_ASSERT_EQUAL(told->batch->responses[3].kind, WATCH_RESPONSE_EVENTS);
+    CU_ASSERT_EQUAL(told->batch->responses[3].watch_id, 399);
+    CU_ASSERT_EQUAL(told->batch->responses[3].ref_count, 3);
+    MSG_FREE(told);
+    tear_down(f);
+    mem_free(f);
+}
+
+SUITE("node: watch actor", TEST(each_event_once_and_in_order), TEST(each_event_once_or_compacted),
+      TEST(ids_and_refusals), TEST(watchers_are_bounded), TEST(recording_follows_the_watchers),
+      TEST(a_stream_that_does_not_read_is_bounded), TEST(falling_behind_apply),
+      TEST(compacted_history_cancels))
