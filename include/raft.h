@@ -27,6 +27,8 @@
 #include "entry.h"
 #include "membership.h"
 
+#define SNAPSHOT_CHUNK_BYTES_MAX (1024 * 1024)
+
 enum raft_role { RAFT_FOLLOWER, RAFT_PRE_CANDIDATE, RAFT_CANDIDATE, RAFT_LEADER };
 const char *raft_role_text(enum raft_role role);
 
@@ -41,7 +43,8 @@ enum raft_message_type {
     RAFT_APPEND_REPLY = 6,
     RAFT_READ_INDEX = 7, /* Thesis §6.4, from a follower */
     RAFT_READ_INDEX_REPLY = 8,
-    /* 9 install_snapshot, 10 its reply: numbers kept for them */
+    RAFT_INSTALL_SNAPSHOT = 9, /* Raft §7: one chunk; made and taken by the node, not the core */
+    RAFT_INSTALL_SNAPSHOT_REPLY = 10,
     RAFT_TIMEOUT_NOW = 11, /* Thesis §3.10 */
     RAFT_FORWARD = 12,     /* a client's command, from another node to the leader (raft actor) */
     RAFT_FORWARD_REFUSED =
@@ -49,7 +52,7 @@ enum raft_message_type {
 };
 
 /*
- * One message. Fields not named for a type are 0. Owns `entries`.
+ * One message. Fields not named for a type are 0. Owns `entries` and `chunk`.
  *
  *   every type            term: the sender's current term (for pre-votes: the term it would take)
  *   request_(pre_)vote    last_log_index, last_log_term, flag_transfer
@@ -61,6 +64,12 @@ enum raft_message_type {
  *                         read_round and sent_us echoed; flag_no_vote
  *   read_index            read_id; the leader answers with the same id
  *   read_index_reply      read_id, read_index, granted (false: ask again, leader not ready or gone)
+ *   install_snapshot      last_included_index and _term (with `from` they name the snapshot), offset, chunk,
+ *                         chunk_checksum, total_bytes; done: the last chunk. The receiver's core hears
+ *                         it for its term (RECEIVED); what is in it is for the node
+ *   install_snapshot_     the same name; offset: octets that are durable, the next one wanted (a cut transfer
+ *     reply               goes on there); granted: taken; done: installed, or not needed any more;
+ *                         neither: given up, or of an old term
  *   timeout_now           last_log_index: of the leader when it said so
  *   forward               entries: commands to append, indexes and terms meaningless
  *   forward_refused       entries: the same, given back; refusal; term: that of the forward
@@ -87,6 +96,10 @@ struct raft_message {
     enum err refusal;
     bool flag_removed; /* the receiver was a member once and is none any more (trap 7) */
     bool flag_no_vote; /* the sender is damaged: do not count it in a ReadIndex quorum (trap 22) */
+    uint64_t last_included_index, last_included_term;
+    uint64_t offset, total_bytes, chunk_checksum;
+    struct bytes chunk; /* owned; at most SNAPSHOT_CHUNK_BYTES_MAX */
+    bool done;
     struct entries *entries;
 };
 
@@ -123,6 +136,9 @@ struct raft_boot {
     uint64_t cache_bytes_max;       /* applied entries kept in memory for followers */
     uint64_t uncommitted_bytes_max; /* beyond this PROPOSE is refused with ERR_OVERLOAD (trap 26) */
     uint64_t apply_bytes_max;       /* handed out for apply and not yet reported applied */
+    /* What members lack stays in the log up to about so many octets; then it goes and they get a snapshot.
+     * 0: it stays for ever, as without snapshots it must. */
+    uint64_t log_keep_bytes;
 };
 
 struct raft;
@@ -146,8 +162,11 @@ enum raft_event_type {
     RAFT_EVENT_PEER_DOWN,   /* it broke: what was in flight is lost */
     RAFT_EVENT_BOOTSTRAP,   /* write the initial configuration as entry 1 (only on an empty log) */
     RAFT_EVENT_CHANGE_CONFIGURATION, /* other members, if leader */
-    RAFT_EVENT_TRANSFER,             /* hand over the lead */
-    RAFT_EVENT_FLUSH,                /* the batch of events is over */
+    RAFT_EVENT_SNAPSHOT_READY,       /* leader: the file for a member is made */
+    RAFT_EVENT_SNAPSHOT_SENT,        /* leader: it has been sent, or cannot be */
+    RAFT_EVENT_SNAPSHOT_INSTALLED, /* one was received and is whole and durable beside the table */
+    RAFT_EVENT_TRANSFER,           /* hand over the lead */
+    RAFT_EVENT_FLUSH,              /* the batch of events is over */
 };
 
 struct raft_event {
@@ -179,6 +198,29 @@ struct raft_event {
         } log_entries;
         uint64_t peer;                             /* PEER_UP, PEER_DOWN: member id */
         const struct configuration *configuration; /* BOOTSTRAP */
+        struct {
+            /* SNAPSHOT_READY: the answer to effects.snapshots_wanted, when the file is made (or one made
+             * before is still good). error: OK; ERR_NOT_FOUND: the member needs none any more;
+             * ERR_INVALID: index below the log's start, another is needed. */
+            uint64_t member, index;
+            enum err error;
+        } snapshot_ready;
+        struct {
+            /* SNAPSHOT_SENT. installed: the member said done; else it failed for good or cannot be made, and
+             * the member will be asked again after an election timeout. A broken connection is no failure. */
+            uint64_t member;
+            bool installed;
+        } snapshot_sent;
+        struct {
+            /* SNAPSHOT_INSTALLED: what the received table says of itself, durable under a name of its own (trap
+             * 58). Borrowed. accepted: the next persist has reset_index and the table takes over with it,
+             * entries after index are handed out once it is DURABLE, and KV_DURABLE means the new table from then
+             * on; what was handed out for apply before is void. Else it is not newer than what is committed here (or
+             * this node does not follow): throw the file away and answer done. */
+            uint64_t index, term, cluster_time_us;
+            const struct configuration *configuration; /* as of index */
+            bool accepted;
+        } snapshot_installed;
         struct {
             /*
              * TRANSFER. target: member id; 0: whoever is best prepared. On return `error`: OK (begun; it has
@@ -221,8 +263,11 @@ struct raft_event {
 struct raft_persist {
     uint64_t sequence;
     uint64_t current_term, voted_for; /* always both: one row (trap 1) */
-    uint64_t truncate_from;           /* delete entries >= this first; 0: none */
-    struct entries *entries;          /* to append; NULL: none. Owned by the effects. */
+    /* Not 0: the log begins anew behind a snapshot. In the same transaction entries up to here go, this is the
+     * log's start (index and term), and raft.db stands for the received table (traps 46, 58). */
+    uint64_t reset_index, reset_term;
+    uint64_t truncate_from;  /* delete entries >= this first; 0: none */
+    struct entries *entries; /* to append; NULL: none. Owned by the effects. */
     bool may_not_vote;
 };
 
@@ -255,6 +300,11 @@ struct raft_effects {
     uint64_t log_read_bytes_max;
 
     uint64_t trim_index; /* entries up to here may be deleted from disk; 0: no news */
+
+    /* Member ids that need a snapshot, each told once until SNAPSHOT_SENT. The answer is SNAPSHOT_READY, chunks
+     * to the member, and SNAPSHOT_SENT; or SNAPSHOT_SENT with installed false. */
+    uint64_t *snapshots_wanted;
+    size_t snapshot_wanted_count, snapshot_wanted_capacity;
 
     /* role, term, leader, voting right, transfer, or configuration (also: it is settled): ask raft_status */
     bool state_changed;
@@ -305,6 +355,8 @@ const struct configuration *raft_settled_configuration(const struct raft *r);
 struct raft_progress {
     uint64_t match_index, next_index, inflight_bytes, last_heard_us, kv_durable_index;
     bool probing;
+    bool needs_snapshot;
+    uint64_t snapshot_index; /* of the one that is being sent to it; 0: none, or not made yet */
     /* How a learner comes along (Thesis §4.2.1): a round ends when it holds what the leader held when the round
      * began. caught_up: the last one took less than an election timeout, and so does the present one. */
     uint64_t round_count, last_round_us;

@@ -712,6 +712,8 @@ static void take_received(struct raft_actor *a, struct raft_received *received, 
     case RAFT_APPEND_REPLY:
     case RAFT_READ_INDEX:
     case RAFT_READ_INDEX_REPLY:
+    case RAFT_INSTALL_SNAPSHOT:
+    case RAFT_INSTALL_SNAPSHOT_REPLY:
     case RAFT_TIMEOUT_NOW:
         break;
     }

@@ -198,7 +198,9 @@ static uint64_t acknowledgeable_index(const struct raft *r)
 {
     uint64_t match = raft_min(r->log.durable_index, r->matched_index);
     uint64_t waiting = raft_log_bytes_between(&r->log, r->last_applied, r->commit_index);
-    return waiting > r->uncommitted_bytes_max ? raft_min(match, r->acked_match_index) : match;
+    /* Nor what a snapshot brought, before the disk has switched to it (trap 46). */
+    bool wait = waiting > r->uncommitted_bytes_max || raft_log_reset_pending(&r->log);
+    return wait ? raft_min(match, r->acked_match_index) : match;
 }
 
 void follower_flush(struct raft *r, struct raft_effects *out)

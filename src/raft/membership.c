@@ -382,6 +382,27 @@ bool membership_is_removed(const struct raft *r)
     return r->told_removed || configuration_was_removed(membership_settled(r), r->id);
 }
 
+void membership_reset(struct raft *r, uint64_t index, const struct configuration *c)
+{
+    size_t gone = 0;
+    while (gone < r->configuration_count && r->configurations[gone].index <= index) {
+        mem_free(r->configurations[gone++].configuration);
+    }
+    /* Those behind the log's end went with it. */
+    while (r->configuration_count > gone && membership_current_index(r) > r->log.last_index) {
+        mem_free(r->configurations[--r->configuration_count].configuration);
+    }
+    ASSERT(gone > 0); /* the bottom lay at or below the commit index */
+    r->configurations[0] =
+        (struct configuration_at){.index = index, .configuration = mem_dup(c, sizeof(*c))};
+    memmove(&r->configurations[1], &r->configurations[gone],
+            (r->configuration_count - gone) * sizeof(*r->configurations));
+    r->configuration_count -= gone - 1;
+    if (configuration_find(membership_current(r), r->id) >= 0) {
+        r->told_removed = false;
+    }
+}
+
 /*
  * The first entry of a cluster's log: no election precedes it, because only one node ever writes it
  * (design: all listed members said they were empty). Term 1 leaves room for no earlier leader.

@@ -23,11 +23,14 @@ enum {
     FLAG_NO_VOTE = 4,
     FLAG_ENTRIES = 8,
     FLAG_REMOVED = 16,
-    FLAGS_ALL = FLAG_GRANTED | FLAG_TRANSFER | FLAG_NO_VOTE | FLAG_ENTRIES | FLAG_REMOVED
+    FLAG_DONE = 32,
+    FLAGS_ALL =
+        FLAG_GRANTED | FLAG_TRANSFER | FLAG_NO_VOTE | FLAG_ENTRIES | FLAG_REMOVED | FLAG_DONE
 };
 
 /* Bits of the types that carry a field. */
-#define TYPE(type) (1U << (unsigned)(type))
+#define TYPE(type)         (1U << (unsigned)(type))
+#define TYPES_OF_SNAPSHOTS (TYPE(RAFT_INSTALL_SNAPSHOT) | TYPE(RAFT_INSTALL_SNAPSHOT_REPLY))
 
 static const struct {
     size_t offset;
@@ -51,13 +54,18 @@ static const struct {
     {offsetof(struct raft_message, kv_durable_index), TYPE(RAFT_APPEND_REPLY)},
     {offsetof(struct raft_message, read_id), TYPE(RAFT_READ_INDEX) | TYPE(RAFT_READ_INDEX_REPLY)},
     {offsetof(struct raft_message, read_index), TYPE(RAFT_READ_INDEX_REPLY)},
+    {offsetof(struct raft_message, last_included_index), TYPES_OF_SNAPSHOTS},
+    {offsetof(struct raft_message, last_included_term), TYPES_OF_SNAPSHOTS},
+    {offsetof(struct raft_message, offset), TYPES_OF_SNAPSHOTS},
+    {offsetof(struct raft_message, total_bytes), TYPE(RAFT_INSTALL_SNAPSHOT)},
+    {offsetof(struct raft_message, chunk_checksum), TYPE(RAFT_INSTALL_SNAPSHOT)},
 };
 
 #define TYPES_KNOWN                                                                                \
     (TYPE(RAFT_REQUEST_PRE_VOTE) | TYPE(RAFT_PRE_VOTE_REPLY) | TYPE(RAFT_REQUEST_VOTE) |           \
      TYPE(RAFT_VOTE_REPLY) | TYPE(RAFT_APPEND_ENTRIES) | TYPE(RAFT_APPEND_REPLY) |                 \
      TYPE(RAFT_READ_INDEX) | TYPE(RAFT_READ_INDEX_REPLY) | TYPE(RAFT_TIMEOUT_NOW) |                \
-     TYPE(RAFT_FORWARD) | TYPE(RAFT_FORWARD_REFUSED))
+     TYPES_OF_SNAPSHOTS | TYPE(RAFT_FORWARD) | TYPE(RAFT_FORWARD_REFUSED))
 #define TYPES_WITH_ENTRIES                                                                         \
     (TYPE(RAFT_APPEND_ENTRIES) | TYPE(RAFT_FORWARD) | TYPE(RAFT_FORWARD_REFUSED))
 
@@ -81,6 +89,7 @@ static enum err refusal_of(uint8_t code)
 void raft_message_free(struct raft_message *m)
 {
     entries_free(&m->entries);
+    bytes_free(&m->chunk);
 }
 
 void raft_message_encode(const struct raft_message *m, struct buffer *out)
@@ -88,7 +97,7 @@ void raft_message_encode(const struct raft_message *m, struct buffer *out)
     ASSERT(m->entries == NULL || (TYPE(m->type) & TYPES_WITH_ENTRIES) != 0);
     unsigned flags = (m->granted ? FLAG_GRANTED : 0U) | (m->flag_transfer ? FLAG_TRANSFER : 0U) |
                      (m->flag_no_vote ? FLAG_NO_VOTE : 0U) | (m->flag_removed ? FLAG_REMOVED : 0U) |
-                     (m->entries != NULL ? FLAG_ENTRIES : 0U);
+                     (m->done ? FLAG_DONE : 0U) | (m->entries != NULL ? FLAG_ENTRIES : 0U);
     buffer_u8(out, MESSAGE_FORMAT);
     buffer_u8(out, (uint8_t)m->type);
     buffer_u8(out, (uint8_t)flags);
@@ -101,6 +110,10 @@ void raft_message_encode(const struct raft_message *m, struct buffer *out)
             memcpy(&value, (const uint8_t *)m + fields[i].offset, sizeof(value));
             buffer_u64(out, value);
         }
+    }
+    if (m->type == RAFT_INSTALL_SNAPSHOT) {
+        ASSERT(m->chunk.size <= SNAPSHOT_CHUNK_BYTES_MAX);
+        buffer_view(out, bytes_view(&m->chunk));
     }
     if (m->type == RAFT_FORWARD_REFUSED) {
         buffer_u8(out, refusal_code(m->refusal));
@@ -140,6 +153,7 @@ enum err raft_message_decode(struct view in, struct raft_message *out)
     m.flag_transfer = (flags & FLAG_TRANSFER) != 0;
     m.flag_no_vote = (flags & FLAG_NO_VOTE) != 0;
     m.flag_removed = (flags & FLAG_REMOVED) != 0;
+    m.done = (flags & FLAG_DONE) != 0;
     for (size_t i = 0; i < ARRAY_COUNT(fields); i++) {
         if ((fields[i].types & TYPE(type)) != 0) {
             uint64_t value = reader_u64(&reader);
@@ -149,8 +163,15 @@ enum err raft_message_decode(struct view in, struct raft_message *out)
     if (type == RAFT_FORWARD_REFUSED) {
         m.refusal = refusal_of(reader_u8(&reader));
     }
+    struct view chunk = {0};
+    if (type == RAFT_INSTALL_SNAPSHOT) {
+        chunk = reader_view(&reader);
+    }
     if (reader.failed) {
         return ERR_TRUNCATED;
+    }
+    if (chunk.size > SNAPSHOT_CHUNK_BYTES_MAX) {
+        return ERR_TOO_LARGE;
     }
     if ((flags & FLAG_ENTRIES) != 0) {
         if ((TYPE(type) & TYPES_WITH_ENTRIES) == 0) {
@@ -164,6 +185,9 @@ enum err raft_message_decode(struct view in, struct raft_message *out)
     if (reader.size != 0) {
         raft_message_free(&m);
         return ERR_MALFORMED;
+    }
+    if (chunk.size > 0) {
+        m.chunk = bytes_copy(chunk);
     }
     *out = m;
     return OK;

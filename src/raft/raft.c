@@ -51,11 +51,15 @@ void raft_effects_clear(struct raft_effects *out)
     size_t send_capacity = out->send_capacity;
     struct raft_read_answer *reads = out->reads;
     size_t read_capacity = out->read_capacity;
+    uint64_t *wanted = out->snapshots_wanted;
+    size_t wanted_capacity = out->snapshot_wanted_capacity;
     memset(out, 0, sizeof(*out));
     out->sends = sends;
     out->send_capacity = send_capacity;
     out->reads = reads;
     out->read_capacity = read_capacity;
+    out->snapshots_wanted = wanted;
+    out->snapshot_wanted_capacity = wanted_capacity;
 }
 
 void raft_effects_release(struct raft_effects *out)
@@ -63,6 +67,7 @@ void raft_effects_release(struct raft_effects *out)
     raft_effects_clear(out);
     mem_free(out->sends);
     mem_free(out->reads);
+    mem_free(out->snapshots_wanted);
     memset(out, 0, sizeof(*out));
 }
 
@@ -122,8 +127,8 @@ static void outbox_flush(struct raft *r, struct raft_effects *out)
 
 static void persist_flush(struct raft *r, struct raft_effects *out)
 {
-    bool news =
-        r->hard_state_dirty || r->log.truncate_from != 0 || r->log.handed_index < r->log.last_index;
+    bool news = r->hard_state_dirty || r->log.truncate_from != 0 || r->log.reset_waiting ||
+                r->log.handed_index < r->log.last_index;
     if (!news || out->has_persist || r->log.pending_count == PERSISTS_OUTSTANDING_MAX) {
         return;
     }
@@ -143,7 +148,7 @@ static void persist_flush(struct raft *r, struct raft_effects *out)
 static void apply_flush(struct raft *r, struct raft_effects *out)
 {
     uint64_t through = raft_min(r->commit_index, r->log.durable_index);
-    if (out->apply != NULL || through <= r->apply_handed_index) {
+    if (out->apply != NULL || through <= r->apply_handed_index || raft_log_reset_pending(&r->log)) {
         return;
     }
     uint64_t outstanding = raft_log_bytes_between(&r->log, r->last_applied, r->apply_handed_index);
@@ -156,25 +161,12 @@ static void apply_flush(struct raft *r, struct raft_effects *out)
     r->apply_handed_index = last;
 }
 
-/* Nobody needs what every member has applied durably; here it must be so as well (trap 59). */
-static void trim_flush(struct raft *r, struct raft_effects *out)
-{
-    uint64_t safe = raft_min(r->leader_trim_index, r->kv_durable_index);
-    safe = raft_min(safe, r->last_applied);
-    safe = raft_min(safe, r->commit_index);
-    safe = raft_min(safe, r->log.durable_index);
-    if (safe < r->log.trimmed_index + r->trim_slack_entries + r->trim_step_entries) {
-        return;
-    }
-    out->trim_index = safe - r->trim_slack_entries;
-    raft_log_trim(&r->log, out->trim_index);
-}
-
 /* Trap 22: the damaged node's durable log covers a read index it obtained after its start, so it has
  * again whatever it may have promised before. */
 static void heal_flush(struct raft *r)
 {
-    if (r->may_not_vote && raft_min(r->log.durable_index, r->commit_index) >= r->heal_index) {
+    if (r->may_not_vote && !raft_log_reset_pending(&r->log) &&
+        raft_min(r->log.durable_index, r->commit_index) >= r->heal_index) {
         r->may_not_vote = false;
         r->hard_state_dirty = true;
     }
@@ -204,7 +196,7 @@ static void flush(struct raft *r, struct raft_effects *out)
         follower_flush(r, out);
     }
     apply_flush(r, out);
-    trim_flush(r, out);
+    snapshot_trim_flush(r, out);
     raft_log_evict(&r->log, raft_min(r->last_applied, r->log.durable_index), r->cache_bytes_max);
 }
 
@@ -221,6 +213,9 @@ static void received_old(struct raft *r, const struct raft_message *m)
     case RAFT_APPEND_ENTRIES:
         follower_refuse_old_term(r, m);
         break;
+    case RAFT_INSTALL_SNAPSHOT:
+        snapshot_refuse_old_term(r, m);
+        break;
     case RAFT_READ_INDEX:
         read_index_on_request(r, m);
         break;
@@ -228,6 +223,7 @@ static void received_old(struct raft *r, const struct raft_message *m)
     case RAFT_VOTE_REPLY:
     case RAFT_APPEND_REPLY:
     case RAFT_READ_INDEX_REPLY:
+    case RAFT_INSTALL_SNAPSHOT_REPLY:
     case RAFT_TIMEOUT_NOW: /* late: what it spoke of is over (trap 50) */
     case RAFT_FORWARD:
     case RAFT_FORWARD_REFUSED:
@@ -282,6 +278,12 @@ static void received(struct raft *r, const struct raft_message *m, struct raft_e
         break;
     case RAFT_READ_INDEX_REPLY:
         read_index_on_reply(r, m, out);
+        break;
+    case RAFT_INSTALL_SNAPSHOT:
+        snapshot_on_install(r, m);
+        break;
+    case RAFT_INSTALL_SNAPSHOT_REPLY:
+        snapshot_on_install_reply(r, m);
         break;
     case RAFT_TIMEOUT_NOW:
         transfer_on_timeout_now(r, m);
@@ -386,6 +388,15 @@ void raft_step(struct raft *r, struct raft_event *event, struct raft_effects *ou
         break;
     case RAFT_EVENT_CHANGE_CONFIGURATION:
         change_request(r, event);
+        break;
+    case RAFT_EVENT_SNAPSHOT_READY:
+        snapshot_on_ready(r, event);
+        break;
+    case RAFT_EVENT_SNAPSHOT_SENT:
+        snapshot_on_sent(r, event->snapshot_sent.member, event->snapshot_sent.installed);
+        break;
+    case RAFT_EVENT_SNAPSHOT_INSTALLED:
+        snapshot_on_installed(r, event);
         break;
     case RAFT_EVENT_TRANSFER:
         transfer_request(r, event);

@@ -46,6 +46,8 @@
 #define LOG_TRIM_STEP_ENTRIES    5
 #endif
 
+#define LOG_KEEP_MARKS                 16 /* log_keep_bytes is kept to a sixteenth */
+#define LOG_KEEP_FACTOR                4 /* of log_keep_bytes may lie behind a snapshot that is on its way */
 #define PROGRESS_MAX                   (2 * MEMBERS_MAX) /* members, and former ones that do not know it yet */
 #define TELL_REMOVED_ELECTION_TIMEOUTS 10 /* that long a former member is told of its removal */
 #define CLUSTER_TIME_MAX_US                                                                        \
@@ -83,6 +85,17 @@ struct log_pending {
  */
 struct raft_log {
     uint64_t trimmed_index, trimmed_term; /* the log starts after this entry */
+
+    /* The log began anew behind a snapshot: to be told to the disk with the next persist, and the sequence of
+     * that persist once it has been handed out. */
+    bool reset_waiting;
+    uint64_t reset_sequence;
+
+    /* A mark per keep_bytes / LOG_KEEP_MARKS octets appended: how much of the log's end is how many octets. */
+    uint64_t keep_bytes;                                  /* 0: no mark is made */
+    uint64_t mark_bytes;                                  /* since the last one */
+    uint64_t marks[LOG_KEEP_FACTOR * LOG_KEEP_MARKS + 1]; /* indexes, ascending: a ring */
+    size_t mark_start, mark_count;
     uint64_t last_index;
 
     struct raft_term_run *runs;
@@ -133,6 +146,14 @@ void raft_log_trim(struct raft_log *log, uint64_t index);
 /* Fills truncate_from, entries and sequence of a persist. There must be room for one more. */
 void raft_log_hand_out(struct raft_log *log, struct raft_persist *out);
 void raft_log_durable(struct raft_log *log, uint64_t sequence);
+/* Begins the log anew after index, of that term, which a snapshot stands for. If the log holds this very entry what
+ * follows it stays, else nothing does. index > trimmed_index. */
+void raft_log_reset(struct raft_log *log, uint64_t index, uint64_t term);
+/* A reset is not on disk yet: what depends on it must not be said or done. */
+bool raft_log_reset_pending(const struct raft_log *log);
+/* Entries after this are at most about times * keep_bytes; trimmed_index if all of them are, or if there is no
+ * bound. */
+uint64_t raft_log_keep_after(const struct raft_log *log, size_t times);
 void raft_log_check(const struct raft_log *log);
 
 /* ---- membership.c: configurations in the log ----------------------------------------------------- */
@@ -145,8 +166,9 @@ struct configuration_at {
 /* ---- replication.c: a leader's view of one other member ------------------------------------------ */
 
 enum progress_state {
-    PROGRESS_PROBE,    /* where its log matches is not known: one append at a time */
-    PROGRESS_REPLICATE /* appends are pipelined up to the window */
+    PROGRESS_PROBE,     /* where its log matches is not known: one append at a time */
+    PROGRESS_REPLICATE, /* appends are pipelined up to the window */
+    PROGRESS_SNAPSHOT   /* it needs what the log does not hold any more: heartbeats only */
 };
 
 struct inflight {
@@ -182,6 +204,11 @@ struct progress {
     bool wants_disk;
     uint64_t disk_retry_us;
     bool no_vote; /* damaged, by its last word (trap 22) */
+
+    bool snapshot_said;  /* the node has been told to send one */
+    bool snapshot_ready; /* it is made, and snapshot_index is its own */
+    uint64_t snapshot_index;
+    uint64_t snapshot_retry_us; /* another one not before */
 
     /* Thesis §4.2.1: a round ends when it holds what we had when the round began. */
     uint64_t round_target, round_began_us, round_count, last_round_us;
@@ -379,6 +406,23 @@ void replication_flush(struct raft *r, struct raft_effects *out);
 uint64_t replication_deadline_us(const struct raft *r);
 struct progress *replication_find(const struct raft *r, uint64_t id);
 
+/* The next probe goes there. */
+void replication_probe_at(struct progress *p, uint64_t next_index);
+
+/* ---- snapshot.c ------------------------------------------------------------------------------------------- */
+
+/* The member needs what was trimmed. */
+void snapshot_begin(struct raft *r, struct progress *p);
+void snapshot_wanted_flush(struct raft *r, struct raft_effects *out);
+void snapshot_on_ready(struct raft *r, struct raft_event *event);
+void snapshot_on_sent(struct raft *r, uint64_t member, bool installed);
+/* FLUSH: what of the log may go. */
+void snapshot_trim_flush(struct raft *r, struct raft_effects *out);
+void snapshot_on_install(struct raft *r, const struct raft_message *m);
+void snapshot_refuse_old_term(struct raft *r, const struct raft_message *m);
+void snapshot_on_install_reply(struct raft *r, const struct raft_message *m);
+void snapshot_on_installed(struct raft *r, struct raft_event *event);
+
 /* ---- transfer.c ------------------------------------------------------------------------------------------- */
 
 void transfer_request(struct raft *r, struct raft_event *event);
@@ -430,6 +474,8 @@ const struct configuration *membership_settled(const struct raft *r);
 bool membership_ever_votes(const struct raft *r);
 /* It was a member once and is not any more, as the log or another member says. */
 bool membership_is_removed(const struct raft *r);
+/* The log begins anew after index: this was in force there, and newer ones stay if their entries did. */
+void membership_reset(struct raft *r, uint64_t index, const struct configuration *c);
 /* Leader: append this configuration; it is copied and in force. */
 void membership_propose(struct raft *r, const struct configuration *c);
 void membership_bootstrap(struct raft *r, const struct configuration *c);

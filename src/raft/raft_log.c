@@ -198,6 +198,43 @@ struct entries *raft_log_slice(const struct raft_log *log, uint64_t first, uint6
 
 /* ---- growing and shrinking -------------------------------------------------------------------------------- */
 
+static uint64_t *mark_at(struct raft_log *log, size_t i)
+{
+    return &log->marks[(log->mark_start + i) % ARRAY_COUNT(log->marks)];
+}
+
+/* The last entry makes the log larger by so much. */
+static void mark(struct raft_log *log, uint64_t bytes)
+{
+    log->mark_bytes += bytes;
+    if (log->keep_bytes == 0 || log->mark_bytes < log->keep_bytes / LOG_KEEP_MARKS) {
+        return;
+    }
+    log->mark_bytes = 0;
+    if (log->mark_count == ARRAY_COUNT(log->marks)) {
+        log->mark_start = (log->mark_start + 1) % ARRAY_COUNT(log->marks);
+        log->mark_count--;
+    }
+    *mark_at(log, log->mark_count++) = log->last_index;
+}
+
+static void marks_cut(struct raft_log *log)
+{
+    while (log->mark_count > 0 && *mark_at(log, log->mark_count - 1) > log->last_index) {
+        log->mark_count--;
+    }
+}
+
+uint64_t raft_log_keep_after(const struct raft_log *log, size_t times)
+{
+    size_t back = times * LOG_KEEP_MARKS + 1;
+    if (log->mark_count < back) {
+        return log->trimmed_index;
+    }
+    size_t at = (log->mark_start + log->mark_count - back) % ARRAY_COUNT(log->marks);
+    return raft_max(log->marks[at], log->trimmed_index);
+}
+
 void raft_log_append(struct raft_log *log, const struct entry *e)
 {
     ASSERT(e->index == log->last_index + 1);
@@ -218,6 +255,7 @@ void raft_log_append(struct raft_log *log, const struct entry *e)
     chunk->count++;
     runs_append(log, e->index, e->term);
     log->last_index = e->index;
+    mark(log, e->data.size + ENTRY_OVERHEAD);
 }
 
 void raft_log_truncate(struct raft_log *log, uint64_t from)
@@ -247,6 +285,7 @@ void raft_log_truncate(struct raft_log *log, uint64_t from)
         log->run_count--;
     }
     log->last_index = from - 1;
+    marks_cut(log);
 
     if (from <= log->handed_index) {
         log->truncate_from = log->truncate_from == 0 ? from : raft_min(log->truncate_from, from);
@@ -317,6 +356,54 @@ void raft_log_trim(struct raft_log *log, uint64_t index)
     log->trimmed_term = term;
 }
 
+static void forget_all(struct raft_log *log, uint64_t index)
+{
+    for (size_t i = 0; i < log->chunk_count; i++) {
+        chunk_free(chunk_at(log, i));
+    }
+    log->chunk_start = 0;
+    log->chunk_count = 0;
+    log->memory_first = index + 1;
+    log->run_count = 0;
+    if (log->handed_index > index) {
+        log->truncate_from = index + 1;
+    }
+    log->last_index = index;
+    log->handed_index = index;
+    marks_cut(log);
+}
+
+void raft_log_reset(struct raft_log *log, uint64_t index, uint64_t term)
+{
+    ASSERT(index > log->trimmed_index);
+    bool holds = index <= log->last_index && raft_log_term_at(log, index) == term;
+    /* The rows up to index go with the reset; a truncation below it still concerns those behind. */
+    log->truncate_from = log->truncate_from == 0 ? 0 : raft_max(log->truncate_from, index + 1);
+    if (!holds) {
+        forget_all(log, index);
+    }
+    log->handed_index = raft_max(log->handed_index, index);
+    log->durable_index = raft_max(log->durable_index, index);
+    log->durable_index = raft_min(log->durable_index, log->handed_index);
+    for (size_t i = 0; i < log->pending_count; i++) {
+        struct log_pending *p = &log->pendings[(log->pending_start + i) % PERSISTS_OUTSTANDING_MAX];
+        p->last_index = raft_min(p->last_index, log->handed_index);
+    }
+    if (holds) {
+        raft_log_trim(log, index);
+    } else {
+        log->trimmed_index = index;
+        log->trimmed_term = term;
+    }
+    log->reset_waiting = true;
+    log->reset_sequence = 0;
+}
+
+bool raft_log_reset_pending(const struct raft_log *log)
+{
+    return log->reset_waiting || log->durable_sequence < log->reset_sequence;
+}
+
 /* ---- the disk ----------------------------------------------------------------------------------------------- */
 
 void raft_log_hand_out(struct raft_log *log, struct raft_persist *out)
@@ -328,6 +415,12 @@ void raft_log_hand_out(struct raft_log *log, struct raft_persist *out)
                        ? raft_log_slice(log, log->handed_index + 1, log->last_index)
                        : NULL;
     log->truncate_from = 0;
+    if (log->reset_waiting) {
+        out->reset_index = log->trimmed_index;
+        out->reset_term = log->trimmed_term;
+        log->reset_waiting = false;
+        log->reset_sequence = out->sequence;
+    }
     log->handed_index = log->last_index;
     size_t at = (log->pending_start + log->pending_count) % PERSISTS_OUTSTANDING_MAX;
     log->pendings[at] =
@@ -356,6 +449,7 @@ void raft_log_init(struct raft_log *log, const struct raft_boot *boot)
 {
     ASSERT(boot->last_log_index >= boot->trimmed_index);
     memset(log, 0, sizeof(*log));
+    log->keep_bytes = boot->log_keep_bytes;
     log->trimmed_index = boot->trimmed_index;
     log->trimmed_term = boot->trimmed_term;
     uint64_t in_memory = boot->tail == NULL ? 0 : boot->tail->count;

@@ -252,6 +252,10 @@ static void on_granted(struct raft *r, struct progress *p, const struct raft_mes
     }
     ring_acknowledge(p, p->match_index);
     p->next_index = raft_max(p->next_index, p->match_index + 1);
+    /* A receiver of a snapshot has it, or has caught up without. */
+    if (p->state == PROGRESS_SNAPSHOT && p->match_index >= r->log.trimmed_index) {
+        p->state = PROGRESS_REPLICATE;
+    }
     if (p->state == PROGRESS_PROBE) {
         p->state = PROGRESS_REPLICATE;
         p->next_index = raft_max(p->next_index, p->probe_last + 1);
@@ -274,6 +278,20 @@ static uint64_t backed_up_index(const struct raft *r, const struct progress *p,
     return raft_min(next, p->next_index);
 }
 
+void replication_probe_at(struct progress *p, uint64_t next_index)
+{
+    p->next_index = raft_max(next_index, p->match_index + 1);
+    probe(p);
+}
+
+/* It has been asked at the log's start, and still says it lacks something below. */
+static bool needs_snapshot(const struct raft *r, const struct progress *p,
+                           const struct raft_message *m)
+{
+    return m->conflict_index <= r->log.trimmed_index && p->next_index == r->log.trimmed_index + 1 &&
+           r->now_us >= p->snapshot_retry_us;
+}
+
 static void on_refused(struct raft *r, struct progress *p, const struct raft_message *m)
 {
     if (m->conflict_index == 0) {
@@ -281,6 +299,14 @@ static void on_refused(struct raft *r, struct progress *p, const struct raft_mes
     }
     if (m->conflict_index <= p->match_index && m->conflict_term == 0) {
         return; /* late: its log has grown since */
+    }
+    if (p->state == PROGRESS_SNAPSHOT) {
+        return; /* as expected */
+    }
+    if (p->state == PROGRESS_PROBE && needs_snapshot(r, p, m)) {
+        ring_clear(p);
+        snapshot_begin(r, p);
+        return;
     }
     uint64_t next = backed_up_index(r, p, m);
     bool moved = next < p->next_index;
@@ -343,7 +369,9 @@ void replication_peer_up(struct raft *r, uint64_t peer)
     struct progress *p = r->role == RAFT_LEADER ? replication_find(r, peer) : NULL;
     if (p != NULL) {
         p->match_index = 0;
-        probe(p);
+        if (p->state != PROGRESS_SNAPSHOT) {
+            probe(p); /* a snapshot is resumed where it was cut */
+        }
     }
 }
 
@@ -351,6 +379,9 @@ void replication_peer_down(struct raft *r, uint64_t peer)
 {
     struct progress *p = r->role == RAFT_LEADER ? replication_find(r, peer) : NULL;
     if (p != NULL) {
+        if (p->state == PROGRESS_SNAPSHOT) {
+            return;
+        }
         if (p->match_index > r->log.trimmed_index) {
             p->next_index = p->match_index + 1;
         }
@@ -436,8 +467,16 @@ static bool send_entries(struct raft *r, struct progress *p, struct raft_effects
 {
     bool sent = false;
     p->wants_disk = false;
-    /* A member that lost what it had may need what was trimmed since; only a snapshot helps it. */
-    p->next_index = raft_max(p->next_index, r->log.trimmed_index + 1);
+    if (p->next_index <= r->log.trimmed_index) {
+        /* What it should get next is gone. It is asked at the log's start; if that is too far, a snapshot. */
+        p->next_index = r->log.trimmed_index + 1;
+        if (p->state == PROGRESS_REPLICATE) {
+            probe(p);
+        }
+    }
+    if (p->state == PROGRESS_SNAPSHOT) {
+        return false;
+    }
     if (p->state == PROGRESS_PROBE) {
         if (p->probe_sent) {
             return false;
@@ -526,6 +565,7 @@ void replication_flush(struct raft *r, struct raft_effects *out)
         }
     }
     read_from_disk(r, out);
+    snapshot_wanted_flush(r, out);
 }
 
 void replication_on_log_entries(struct raft *r, uint64_t from_index, struct entries **entries)
@@ -579,6 +619,9 @@ bool raft_progress_of(const struct raft *r, uint64_t member, struct raft_progres
         .last_heard_us = p->last_heard_us,
         .kv_durable_index = p->kv_durable_index,
         .probing = p->state == PROGRESS_PROBE,
+        .needs_snapshot = p->state == PROGRESS_SNAPSHOT,
+        .snapshot_index =
+            p->state == PROGRESS_SNAPSHOT && p->snapshot_ready ? p->snapshot_index : 0,
         .round_count = p->round_count,
         .last_round_us = p->last_round_us,
         .caught_up = p->state == PROGRESS_REPLICATE && p->round_count > 0 &&

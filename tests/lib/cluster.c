@@ -31,6 +31,8 @@ struct cluster *cluster_create(size_t count, uint64_t seed)
         m->voter_incoming = true;
         m->voter_outgoing = true;
         c->nodes[i].id = i + 1;
+        c->nodes[i].table = mem_zalloc(sizeof(*c->nodes[i].table));
+        c->nodes[i].durable_table = mem_zalloc(sizeof(*c->nodes[i].durable_table));
     }
     return c;
 }
@@ -52,6 +54,7 @@ static void pending_free(struct cluster_disk *d)
 {
     for (size_t i = 0; i < d->pending_count; i++) {
         entries_free(&d->pendings[i].persist.entries);
+        mem_free(d->pendings[i].table);
     }
     d->pending_count = 0;
 }
@@ -75,6 +78,9 @@ void cluster_destroy(struct cluster **c)
         disk_cut(&n->disk, 1);
         mem_free(n->disk.entries);
         mem_free(n->disk.trimmed_configuration);
+        mem_free(n->disk.received);
+        mem_free(n->table);
+        mem_free(n->durable_table);
         applying_free(n);
         mem_free(n->applying);
         mem_free(n->reads);
@@ -219,6 +225,7 @@ void cluster_start(struct cluster *c, uint64_t id)
         .cache_bytes_max = c->cache_bytes_max,
         .uncommitted_bytes_max = c->uncommitted_bytes_max,
         .apply_bytes_max = c->apply_bytes_max,
+        .log_keep_bytes = c->log_keep_bytes,
     };
     n->raft = raft_create(&boot);
     if (c->trim_step_entries != 0) {
@@ -228,6 +235,10 @@ void cluster_start(struct cluster *c, uint64_t id)
     n->up = true;
     n->starts++;
     n->applied_index = n->kv_durable_index;
+    *n->table = *n->durable_table;
+    mem_free(d->received); /* a file that no raft.db stands for */
+    d->received = NULL;
+    memset(n->snapshot_sent_us, 0, sizeof(n->snapshot_sent_us));
     n->commit_seen = cluster_status(c, id).commit_index;
     n->leader_term_seen = 0;
     n->role_seen = RAFT_FOLLOWER;
@@ -292,6 +303,34 @@ void cluster_damage(struct cluster *c, uint64_t id, uint64_t lost_from)
 
 /* ---- disk and state machine ----------------------------------------------------------------------------- */
 
+/* The log begins anew and the received table takes over, at once. */
+static void disk_reset(struct cluster_node *n, uint64_t index, uint64_t term,
+                       const struct cluster_table *table)
+{
+    struct cluster_disk *d = &n->disk;
+    ASSERT(index > d->trimmed_index);
+    ASSERT(table->index == index);
+    for (uint64_t i = d->trimmed_index + 1; i <= index && i <= d->count; i++) {
+        bytes_free(&d->entries[i - 1].data);
+    }
+    while (d->count < index) {
+        ARRAY_RESERVE(d->entries, d->capacity, d->count + 1);
+        d->entries[d->count++] = (struct cluster_entry){0};
+    }
+    d->entries[index - 1].term = term;
+    d->trimmed_index = index;
+    d->trimmed_term = term;
+    if (index > n->kv_durable_index) {
+        *n->durable_table = *table;
+        n->kv_durable_index = index;
+    }
+    if (d->trimmed_configuration == NULL) {
+        d->trimmed_configuration = mem_alloc(sizeof(*d->trimmed_configuration));
+    }
+    *d->trimmed_configuration = table->configuration;
+    d->trimmed_configuration_index = table->configuration_index;
+}
+
 /* The oldest persist under way is on disk now. */
 uint64_t cluster_disk_write(struct cluster_node *n)
 {
@@ -302,6 +341,10 @@ uint64_t cluster_disk_write(struct cluster_node *n)
     if (p->truncate_from != 0) {
         ASSERT(p->truncate_from > d->trimmed_index);
         disk_cut(d, p->truncate_from);
+    }
+    if (p->reset_index != 0) {
+        disk_reset(n, p->reset_index, p->reset_term, d->pendings[0].table);
+        mem_free(d->pendings[0].table);
     }
     for (size_t i = 0; p->entries != NULL && i < p->entries->count; i++) {
         disk_append(d, &p->entries->items[i]);
@@ -341,7 +384,11 @@ void cluster_apply_hold(struct cluster *c, uint64_t id, bool held)
 void cluster_kv_flush(struct cluster *c, uint64_t id)
 {
     struct cluster_node *n = cluster_node(c, id);
+    if (raft_log_reset_pending(&n->raft->log)) {
+        return; /* the table is not the one that raft.db stands for */
+    }
     n->kv_durable_index = n->applied_index;
+    *n->durable_table = *n->table;
     struct raft_event event = {.type = RAFT_EVENT_KV_DURABLE, .index = n->kv_durable_index};
     cluster_step(c, id, &event);
 }
@@ -414,6 +461,31 @@ static void agree(struct cluster *c, uint64_t index, uint64_t term, uint64_t dig
     known->digest = digest == 0 ? known->digest : digest;
 }
 
+/* State Machine Safety by its result: whoever has applied up to an index has the same table, also if a part of it
+ * came as a snapshot. */
+static void table_agrees(struct cluster *c, const struct cluster_table *t)
+{
+    struct cluster_committed *known = &c->committed[t->index - 1];
+    ASSERT(known->term == t->term);
+    ASSERT(known->table_digest == 0 || t->digest == 0 || known->table_digest == t->digest);
+    known->table_digest = t->digest == 0 ? known->table_digest : t->digest;
+}
+
+static void table_apply(struct cluster *c, struct cluster_table *t, const struct entry *e)
+{
+    /* A test may have said that a node has applied so much, without what it was: digest 0, not known. */
+    bool known = e->index == t->index + 1 && (t->index == 0 || t->digest != 0);
+    t->index = e->index;
+    t->term = e->term;
+    t->digest = known ? (t->digest * 31 + digest_of(e)) | 1 : 0;
+    if (e->type == ENTRY_CONFIG) {
+        enum err error = configuration_decode(e->data, &t->configuration);
+        ASSERT(error == OK);
+        t->configuration_index = e->index;
+    }
+    table_agrees(c, t);
+}
+
 void cluster_applied(struct cluster *c, struct cluster_node *n, const struct entries *block)
 {
     for (size_t i = 0; i < block->count; i++) {
@@ -421,6 +493,7 @@ void cluster_applied(struct cluster *c, struct cluster_node *n, const struct ent
         ASSERT(e->index == n->applied_index + 1);
         agree(c, e->index, e->term, digest_of(e));
         n->applied_index = e->index;
+        table_apply(c, n->table, e);
     }
 }
 
@@ -546,6 +619,11 @@ static void take_persist(struct cluster *c, struct cluster_node *n)
     ARRAY_RESERVE(d->pendings, d->pending_capacity, d->pending_count + 1);
     d->pendings[d->pending_count++] =
         (struct cluster_pending){.persist = n->effects.persist, .done_us = done};
+    if (n->effects.persist.reset_index != 0) {
+        ASSERT(d->received != NULL);
+        d->pendings[d->pending_count - 1].table = d->received;
+        d->received = NULL;
+    }
     n->effects.persist.entries = NULL;
     n->persist_count++;
 }
@@ -582,7 +660,17 @@ static void carry_out(struct cluster *c, struct cluster_node *n)
     if (out->trim_index != 0) {
         disk_trim(&n->disk, out->trim_index);
     }
+    uint64_t wanted[CLUSTER_NODES_MAX];
+    size_t wanted_count = out->snapshot_wanted_count;
+    ASSERT(wanted_count <= CLUSTER_NODES_MAX);
+    for (size_t i = 0; i < wanted_count; i++) {
+        wanted[i] = out->snapshots_wanted[i];
+        cluster_trace(c, "%" PRIu64 " wants a snapshot sent to %" PRIu64 "\n", n->id, wanted[i]);
+    }
     raft_effects_clear(out);
+    for (size_t i = 0; i < wanted_count && !c->snapshots_held; i++) {
+        (void)cluster_send_snapshot(c, n->id, wanted[i]);
+    }
 }
 
 /* ---- steps -------------------------------------------------------------------------------------------------------- */
@@ -634,8 +722,14 @@ void cluster_time_out(struct cluster *c, uint64_t id)
 
 void cluster_receive(struct cluster *c, struct raft_message *m)
 {
+    bool snapshot = m->type == RAFT_INSTALL_SNAPSHOT || m->type == RAFT_INSTALL_SNAPSHOT_REPLY;
+    struct raft_message taken = snapshot ? cluster_copy(m) : (struct raft_message){0};
     struct raft_event event = {.type = RAFT_EVENT_RECEIVED, .received = m};
     cluster_step(c, m->to, &event);
+    if (snapshot) {
+        cluster_take_snapshot_message(c, &taken);
+        raft_message_free(&taken);
+    }
 }
 
 enum err cluster_propose(struct cluster *c, uint64_t id, const char *text)
@@ -680,6 +774,112 @@ enum err cluster_transfer(struct cluster *c, uint64_t id, uint64_t target)
     struct raft_event event = {.type = RAFT_EVENT_TRANSFER, .transfer = {.target = target}};
     cluster_step(c, id, &event);
     return event.transfer.error;
+}
+
+/* ---- snapshots ---------------------------------------------------------------------------------------------------- */
+
+enum err cluster_send_snapshot(struct cluster *c, uint64_t id, uint64_t member)
+{
+    struct cluster_node *n = cluster_node(c, id);
+    struct raft_event event = {.type = RAFT_EVENT_SNAPSHOT_READY,
+                               .snapshot_ready = {.member = member, .index = n->table->index}};
+    cluster_step_only(c, id, &event);
+    if (event.snapshot_ready.error != OK) {
+        return event.snapshot_ready.error;
+    }
+    struct buffer octets = {0};
+    buffer_u64(&octets, n->table->digest);
+    buffer_u64(&octets, n->table->configuration_index);
+    configuration_encode(&n->table->configuration, &octets);
+    struct raft_message m = {
+        .type = RAFT_INSTALL_SNAPSHOT,
+        .from = id,
+        .to = member,
+        .term = n->raft->current_term,
+        .last_included_index = n->table->index,
+        .last_included_term = n->table->term,
+        .total_bytes = octets.size,
+        .chunk = bytes_copy(view_of(octets.data, octets.size)),
+        .done = true,
+    };
+    buffer_free(&octets);
+    n->snapshot_sent_us[member] = c->now_us;
+    cluster_send(c, &m);
+    return OK;
+}
+
+static void install(struct cluster *c, struct cluster_node *n, const struct raft_message *m)
+{
+    struct cluster_table *t = mem_zalloc(sizeof(*t));
+    struct reader in = {.data = m->chunk.data, .size = m->chunk.size};
+    t->index = m->last_included_index;
+    t->term = m->last_included_term;
+    t->digest = reader_u64(&in);
+    t->configuration_index = reader_u64(&in);
+    enum err error = configuration_decode(view_of(in.data, in.size), &t->configuration);
+    ASSERT(error == OK);
+    /* No CONFIG entry among what was applied: the members everybody was started with. */
+    bool first = t->configuration.count == 0 && !c->blank;
+    struct raft_event event = {
+        .type = RAFT_EVENT_SNAPSHOT_INSTALLED,
+        .snapshot_installed = {.index = t->index,
+                               .term = t->term,
+                               .configuration = first ? &c->configuration : &t->configuration},
+    };
+    cluster_step_only(c, n->id, &event);
+    if (event.snapshot_installed.accepted) {
+        cluster_trace(c, "%" PRIu64 " installs %" PRIu64 "/%" PRIu64 "\n", n->id, t->index,
+                      t->term);
+        table_agrees(c, t);
+        if (first) {
+            t->configuration = c->configuration;
+        }
+        applying_free(n);
+        n->applied_index = t->index;
+        *n->table = *t;
+        n->snapshots_installed++;
+        mem_free(n->disk.received);
+        n->disk.received = t;
+    } else {
+        mem_free(t);
+    }
+    cluster_flush(c, n->id);
+}
+
+void cluster_take_snapshot_message(struct cluster *c, const struct raft_message *m)
+{
+    struct cluster_node *n = cluster_node(c, m->to);
+    if (m->term != n->raft->current_term) {
+        return;
+    }
+    if (m->type == RAFT_INSTALL_SNAPSHOT) {
+        install(c, n, m);
+        struct raft_message reply = {
+            .type = RAFT_INSTALL_SNAPSHOT_REPLY,
+            .from = n->id,
+            .to = m->from,
+            .term = m->term,
+            .last_included_index = m->last_included_index,
+            .last_included_term = m->last_included_term,
+            .offset = m->total_bytes,
+            .granted = true,
+            .done = true,
+        };
+        cluster_send(c, &reply);
+    } else if (n->snapshot_sent_us[m->from] != 0) {
+        n->snapshot_sent_us[m->from] = 0;
+        struct raft_event event = {.type = RAFT_EVENT_SNAPSHOT_SENT,
+                                   .snapshot_sent = {.member = m->from, .installed = m->done}};
+        cluster_step(c, n->id, &event);
+    }
+}
+
+void cluster_snapshot_overdue(struct cluster *c, struct cluster_node *n, uint64_t member)
+{
+    n->snapshot_sent_us[member] = 0;
+    struct raft_event event = {.type = RAFT_EVENT_SNAPSHOT_SENT,
+                               .snapshot_sent = {.member = member, .installed = false}};
+    cluster_step(c, n->id, &event);
 }
 
 size_t cluster_read(struct cluster *c, uint64_t id)

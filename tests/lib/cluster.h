@@ -37,8 +37,16 @@ struct cluster_entry {
     struct bytes data;
 };
 
+/* A state machine: what was applied, in short, and the members as of it. As a snapshot it travels. */
+struct cluster_table {
+    uint64_t index, term, digest;
+    struct configuration configuration;
+    uint64_t configuration_index;
+};
+
 struct cluster_pending {
     struct raft_persist persist;
+    struct cluster_table *table; /* that persist.reset_index switches to */
     uint64_t done_us;
 };
 
@@ -61,6 +69,8 @@ struct cluster_disk {
     struct configuration
         *trimmed_configuration; /* of the newest trimmed CONFIG entry; NULL: none */
     uint64_t trimmed_configuration_index;
+    struct cluster_table
+        *received; /* durable beside the one in use, no persist has taken it over */
 };
 
 struct cluster_read {
@@ -77,6 +87,9 @@ struct cluster_node {
     struct raft_effects effects;
     struct cluster_disk disk;
     uint64_t applied_index, kv_durable_index;
+    struct cluster_table *table, *durable_table;      /* as of these two */
+    uint64_t snapshot_sent_us[CLUSTER_NODES_MAX + 1]; /* being sent to this member since; 0: not */
+    size_t snapshots_installed;
     struct entries **applying; /* handed out, not yet reported applied */
     size_t applying_count, applying_capacity;
     bool apply_held;
@@ -104,6 +117,7 @@ struct cluster_leadership {
 
 struct cluster_committed {
     uint64_t term, digest;
+    uint64_t table_digest; /* of a state machine that applied all up to here; 0: not known */
 };
 
 struct cluster {
@@ -118,6 +132,8 @@ struct cluster {
     uint64_t window_bytes, append_bytes_max, cache_bytes_max, uncommitted_bytes_max;
     uint64_t apply_bytes_max;
     uint64_t trim_slack_entries, trim_step_entries; /* 0: the core's own */
+    uint64_t log_keep_bytes;
+    bool snapshots_held; /* snapshots_wanted is answered by the test */
 
     /* the network */
     struct cluster_flight *flights;
@@ -203,6 +219,8 @@ enum err cluster_change(struct cluster *c, uint64_t id, const uint64_t *voters,
                         const uint64_t *learners);
 /* Ask the node to hand over its lead; target 0: to whom it likes. */
 enum err cluster_transfer(struct cluster *c, uint64_t id, uint64_t target);
+/* Give the member a snapshot of the node's state machine as it is: SNAPSHOT_READY, then one chunk with all of it. */
+enum err cluster_send_snapshot(struct cluster *c, uint64_t id, uint64_t member);
 enum err cluster_propose(struct cluster *c, uint64_t id, const char *text);
 /* Ask for a read at the node; returns its place in node->reads. Flushes. */
 size_t cluster_read(struct cluster *c, uint64_t id);

@@ -15,6 +15,10 @@
 void cluster_check_node(struct cluster *c, struct cluster_node *n);
 void cluster_applied(struct cluster *c, struct cluster_node *n, const struct entries *block);
 uint64_t cluster_disk_write(struct cluster_node *n);
+/* install_snapshot or its reply has been heard by the core: the node's part. Takes nothing. */
+void cluster_take_snapshot_message(struct cluster *c, const struct raft_message *m);
+/* A snapshot that was lost on its way is given up. */
+void cluster_snapshot_overdue(struct cluster *c, struct cluster_node *n, uint64_t member);
 void cluster_disk_read(struct cluster *c, struct cluster_node *n);
 void cluster_tell(struct cluster *c, uint64_t id, enum raft_event_type type);
 

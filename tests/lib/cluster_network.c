@@ -16,6 +16,7 @@ struct raft_message cluster_copy(const struct raft_message *m)
 {
     struct raft_message copy = *m;
     copy.entries = m->entries == NULL ? NULL : entries_copy(m->entries);
+    copy.chunk = m->chunk.size == 0 ? (struct bytes){0} : bytes_copy(bytes_view(&m->chunk));
     return copy;
 }
 
@@ -34,6 +35,7 @@ void cluster_send(struct cluster *c, struct raft_message *m)
     ASSERT(m->to <= c->count);
     struct raft_message sent = *m;
     m->entries = NULL;
+    m->chunk = (struct bytes){0};
     c->sent_count++;
 
     /* Over the wire and back: what the encoding loses, the cluster does not get. */
@@ -175,7 +177,9 @@ void cluster_heal(struct cluster *c)
 
 /* ---- time --------------------------------------------------------------------------------------------- */
 
-enum due_kind { DUE_NOTHING, DUE_FLIGHT, DUE_DISK, DUE_READ, DUE_APPLY, DUE_TICK };
+enum due_kind { DUE_NOTHING, DUE_FLIGHT, DUE_DISK, DUE_READ, DUE_APPLY, DUE_TICK, DUE_SNAPSHOT };
+
+#define SNAPSHOT_OVERDUE_US (3 * CLUSTER_ELECTION_US)
 
 struct due {
     enum due_kind kind;
@@ -210,6 +214,12 @@ static struct due next_due(struct cluster *c, bool ticks)
         if (n->applying_count > 0 && !n->apply_held) {
             consider(&best, DUE_APPLY, n->apply_done_us, i);
         }
+        for (uint64_t id = 1; ticks && id <= c->count; id++) {
+            if (n->snapshot_sent_us[id] != 0) {
+                consider(&best, DUE_SNAPSHOT, n->snapshot_sent_us[id] + SNAPSHOT_OVERDUE_US,
+                         i + c->count * id);
+            }
+        }
         if (ticks && n->tick_us != UINT64_MAX) {
             consider(&best, DUE_TICK, n->tick_us, i);
         }
@@ -232,7 +242,7 @@ static void finish_apply(struct cluster *c, struct cluster_node *n)
 static void carry_out(struct cluster *c, const struct due *due)
 {
     c->now_us = raft_max(c->now_us, due->at_us);
-    struct cluster_node *n = due->kind == DUE_FLIGHT ? NULL : &c->nodes[due->which];
+    struct cluster_node *n = due->kind == DUE_FLIGHT ? NULL : &c->nodes[due->which % c->count];
     switch (due->kind) {
     case DUE_NOTHING:
         break;
@@ -250,6 +260,9 @@ static void carry_out(struct cluster *c, const struct due *due)
         break;
     case DUE_TICK:
         cluster_tick(c, n->id);
+        break;
+    case DUE_SNAPSHOT:
+        cluster_snapshot_overdue(c, n, due->which / c->count);
         break;
     }
 }

@@ -74,6 +74,10 @@ static const char *type_text(enum raft_message_type type)
         return "read_index";
     case RAFT_READ_INDEX_REPLY:
         return "read_index_reply";
+    case RAFT_INSTALL_SNAPSHOT:
+        return "install_snapshot";
+    case RAFT_INSTALL_SNAPSHOT_REPLY:
+        return "install_snapshot_reply";
     case RAFT_TIMEOUT_NOW:
         return "timeout_now";
     case RAFT_FORWARD:
@@ -131,6 +135,17 @@ void cluster_print_message(struct buffer *out, const struct raft_message *m)
             print(out, " refused");
         }
         break;
+    case RAFT_INSTALL_SNAPSHOT:
+        print(out, " last_included=%" PRIu64 "/%" PRIu64, m->last_included_index,
+              m->last_included_term);
+        break;
+    case RAFT_INSTALL_SNAPSHOT_REPLY:
+        print(out, " last_included=%" PRIu64 "/%" PRIu64 " %s", m->last_included_index,
+              m->last_included_term,
+              m->done      ? "done"
+              : m->granted ? "granted"
+                           : "refused");
+        break;
     case RAFT_TIMEOUT_NOW:
         print(out, " last=%" PRIu64, m->last_log_index);
         break;
@@ -147,6 +162,9 @@ void cluster_print_persist(struct cluster *c, uint64_t id, const struct raft_per
     }
     print(c->trace, "%" PRIu64 " persist %" PRIu64 ": term %" PRIu64 " vote %" PRIu64, id,
           p->sequence, p->current_term, p->voted_for);
+    if (p->reset_index != 0) {
+        print(c->trace, " reset %" PRIu64 "/%" PRIu64, p->reset_index, p->reset_term);
+    }
     if (p->truncate_from != 0) {
         print(c->trace, " truncate %" PRIu64, p->truncate_from);
     }

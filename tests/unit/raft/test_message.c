@@ -9,9 +9,10 @@
 #include <string.h>
 
 static const enum raft_message_type types[] = {
-    RAFT_REQUEST_PRE_VOTE, RAFT_PRE_VOTE_REPLY, RAFT_REQUEST_VOTE,   RAFT_VOTE_REPLY,
-    RAFT_APPEND_ENTRIES,   RAFT_APPEND_REPLY,   RAFT_READ_INDEX,     RAFT_READ_INDEX_REPLY,
-    RAFT_TIMEOUT_NOW,      RAFT_FORWARD,        RAFT_FORWARD_REFUSED};
+    RAFT_REQUEST_PRE_VOTE,      RAFT_PRE_VOTE_REPLY, RAFT_REQUEST_VOTE,    RAFT_VOTE_REPLY,
+    RAFT_APPEND_ENTRIES,        RAFT_APPEND_REPLY,   RAFT_READ_INDEX,      RAFT_READ_INDEX_REPLY,
+    RAFT_TIMEOUT_NOW,           RAFT_FORWARD,        RAFT_FORWARD_REFUSED, RAFT_INSTALL_SNAPSHOT,
+    RAFT_INSTALL_SNAPSHOT_REPLY};
 
 static struct entries *two_entries(void)
 {
@@ -72,6 +73,22 @@ static struct raft_message full(enum raft_message_type type)
         m.read_index = 25;
         m.granted = true;
         break;
+    case RAFT_INSTALL_SNAPSHOT:
+        m.total_bytes = 32;
+        m.chunk_checksum = 33;
+        m.chunk = bytes_copy(view_of("chunk", 5));
+        m.last_included_index = 34;
+        m.last_included_term = 35;
+        m.offset = 36;
+        m.done = true;
+        break;
+    case RAFT_INSTALL_SNAPSHOT_REPLY:
+        m.last_included_index = 37;
+        m.last_included_term = 38;
+        m.offset = 39;
+        m.granted = true;
+        m.done = true;
+        break;
     case RAFT_TIMEOUT_NOW:
         m.last_log_index = 29;
         break;
@@ -125,6 +142,15 @@ static void every_field_of_every_type_travels(void)
         CU_ASSERT_EQUAL(got.sent_us, sent.sent_us);
         CU_ASSERT_EQUAL(got.cluster_time_us, sent.cluster_time_us);
         CU_ASSERT_EQUAL(got.granted, sent.granted);
+        CU_ASSERT_EQUAL(got.last_included_index, sent.last_included_index);
+        CU_ASSERT_EQUAL(got.last_included_term, sent.last_included_term);
+        CU_ASSERT_EQUAL(got.offset, sent.offset);
+        CU_ASSERT_EQUAL(got.total_bytes, sent.total_bytes);
+        CU_ASSERT_EQUAL(got.chunk_checksum, sent.chunk_checksum);
+        CU_ASSERT_TRUE(view_equal(bytes_view(&got.chunk), bytes_view(&sent.chunk)));
+        CU_ASSERT_EQUAL(got.done, sent.done);
+        bytes_free(&got.chunk);
+        bytes_free(&sent.chunk);
         CU_ASSERT_EQUAL(got.refusal, sent.refusal);
         CU_ASSERT_EQUAL(got.flag_transfer, sent.flag_transfer);
         CU_ASSERT_EQUAL(got.flag_no_vote, sent.flag_no_vote);
@@ -194,8 +220,6 @@ static void unknown_formats_types_and_flags_are_refused(void)
     CU_ASSERT_EQUAL(decode_with(0, 2), ERR_NEWER_FORMAT);
     CU_ASSERT_EQUAL(decode_with(0, 0), ERR_MALFORMED);
     CU_ASSERT_EQUAL(decode_with(1, 0), ERR_MALFORMED);
-    CU_ASSERT_EQUAL(decode_with(1, 9), ERR_MALFORMED); /* install_snapshot: not yet */
-    CU_ASSERT_EQUAL(decode_with(1, 10), ERR_MALFORMED);
     CU_ASSERT_EQUAL(decode_with(1, 14), ERR_MALFORMED);
     CU_ASSERT_EQUAL(decode_with(1, 255), ERR_MALFORMED);
     CU_ASSERT_EQUAL(decode_with(2, 0x80), ERR_MALFORMED);

@@ -4,7 +4,8 @@
  * a seed: messages delayed, lost, doubled and reordered, links cut in one direction, nodes killed with
  * writes under way, disks that hang, connections that break, nodes that come back damaged; in every other
  * seed members also come, go, are promoted and demoted in any number at a time (traps 7, 8, 37 to 42), and leaders
- * are asked to hand over (traps 6, 34, 50). The fake
+ * are asked to hand over (traps 6, 34, 50). Logs are kept short, so that who was away, or is new, needs a snapshot
+ * (traps 46 to 48). The fake
  * cluster asserts Raft Fig. 3's properties (Election Safety, Leader Append-Only, Log Matching, Leader
  * Completeness, State Machine Safety) and linearizable reads after each step (traps 1-17, 22, 28-33).
  *
@@ -26,6 +27,9 @@
 #define PROPOSALS_BURST 8
 #define SPARES_MAX      5
 #define TRIM_NEVER      (UINT64_C(1) << 40)
+
+/* Over all seeds: did it happen at all? */
+static size_t snapshots_installed, changes_begun, leaderships;
 
 static const size_t sizes[] = {3, 5, 3, 4, 7, 1, 2};
 
@@ -132,6 +136,7 @@ static void change_members(struct cluster *c)
     }
     if (voter_count > 0) {
         enum err error = cluster_change(c, leader, voters, learners);
+        changes_begun += error == OK ? 1 : 0;
         ASSERT(error == OK || error == ERR_CHANGE_PENDING || error == ERR_LEADER_CHANGED);
     }
 }
@@ -294,8 +299,8 @@ static void run_seed(uint64_t seed)
     c->uncommitted_bytes_max = 2000 + below(c, 8000);
     c->apply_bytes_max = 100 + below(c, 2000);
     c->trim_slack_entries = below(c, 10);
-    /* A new member of a trimmed log needs a snapshot. */
-    c->trim_step_entries = changing || below(c, 2) == 0 ? TRIM_NEVER : 1 + below(c, 10);
+    c->trim_step_entries = below(c, 2) == 0 ? TRIM_NEVER : 1 + below(c, 10);
+    c->log_keep_bytes = below(c, 3) == 0 ? 0 : 500 + below(c, 10000);
     c->delay_us_max = 5000;
     c->disk_us_max = 5000;
     c->apply_us_max = 5000;
@@ -335,6 +340,10 @@ static void run_seed(uint64_t seed)
         cluster_run(c, CLUSTER_ELECTION_US);
         CU_ASSERT_TRUE(cluster_status(c, leader).commit_index > before);
     }
+    for (size_t i = 0; i < c->count; i++) {
+        snapshots_installed += c->nodes[i].snapshots_installed;
+    }
+    leaderships += c->leadership_count;
     cluster_destroy(&c);
 }
 
@@ -349,7 +358,12 @@ static void safety_and_recovery_from_many_seeds(void)
         (void)fprintf(stderr, "\rseed %" PRIu64 " ", seed);
         run_seed(seed);
     }
-    (void)fprintf(stderr, "\n");
+    (void)fprintf(stderr, "\n%zu leaderships, %zu changes of members, %zu snapshots installed\n",
+                  leaderships, changes_begun, snapshots_installed);
+    if (count >= SEEDS_DEFAULT) {
+        CU_ASSERT_TRUE(snapshots_installed >= count / 2);
+        CU_ASSERT_TRUE(changes_begun >= count);
+    }
 }
 
 SUITE("raft: random cluster", TEST(safety_and_recovery_from_many_seeds))
