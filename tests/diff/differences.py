@@ -110,6 +110,10 @@ def _compare_numbers(op, left, right):
         "holdfast: unknown result or target of a compare" in (right.text, _json(right, "message"))
 
 
+def _compact_zero(op, left, right):
+    return op.kind == "Compact" and op.request.revision == 0 and left.code == 11 and right.code == 0
+
+
 TABLE = [
     Allowed("versions", "The version in `Status` and `/version`, and the fields of `Status` that 3.6 added.",
             "holdfast speaks etcd 3.6; the etcd compared with is Debian's 3.4.23. Clients steer by the version."),
@@ -155,6 +159,11 @@ TABLE = [
             "relies on, as it does in etcd. Not drawn, as every revision after it would differ."),
     Allowed("watch-id", "The id of a watcher that was cancelled as compacted can be used again.",
             "etcd keeps it taken until the stream ends. Not drawn."),
+    Allowed("compact-zero", "`Compact` at revision 0 is accepted as long as nothing was compacted, as often as it is asked for.",
+            "etcd accepts it once. It removes nothing.", _compact_zero),
+    Allowed("ignore-deleted", "In a transaction a `Put` with `ignore_value` or `ignore_lease` behind a `DeleteRange` to the last "
+            "key that covers it is refused as `key not found`.",
+            "There is nothing left to keep. etcd 3.4.23 lets it through its checks and then fails inside. Not drawn."),
     Allowed("busy", "`etcdserver: too many requests` is RESOURCE_EXHAUSTED (8).",
             "As etcd defines it; its mapping lets UNKNOWN (2) out. Not reached by this test."),
 ]

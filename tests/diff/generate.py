@@ -29,11 +29,12 @@ NODES = 3
 
 def line_name(prefix, lease):
     """The lock or election that one lease alone goes to."""
-    return prefix + b"-%x" % (lease & ((1 << 64) - 1))
+    return prefix + b"-%x" % lease
 
 
 def line_key(name, lease):
-    return name + b"/%x" % (lease & ((1 << 64) - 1))
+    """etcd writes a negative lease with its sign."""
+    return name + b"/%x" % lease
 
 
 class Generator:
@@ -48,6 +49,7 @@ class Generator:
         self.compacted = 0
         self.leases = set()
         self.newest = {}  # key: mod_revision of its last put, as far as top-level puts tell
+        self.deletes_to_end = False  # whether the transaction being made deletes up to the last key
         self.streams = {}  # slot: set of watch ids
         self.spent = {}  # slot: ids of watchers cancelled as compacted, see the known difference "watch-id"
         self.created = {}  # create revisions of the keys of elections
@@ -289,6 +291,8 @@ class Generator:
                     if request.key in keys and not self.chance(8):
                         continue
                 keys.add(request.key)
+                if self.deletes_to_end:  # see the known difference "ignore-deleted"
+                    request.ignore_value = request.ignore_lease = False
                 if request.lease and not self.leases and not self.chance(10):
                     request.lease = 0
                 op.request_put.CopyFrom(request)
@@ -305,6 +309,7 @@ class Generator:
                     request.range_end = b""
                 if request.key in keys and not self.chance(15):
                     request.key = b"t/d%d" % self.draw.randrange(12)
+                self.deletes_to_end |= request.range_end == b"\0"
                 op.request_delete_range.CopyFrom(request)
             elif kind == "txn":
                 op.request_txn.CopyFrom(self.txn_request(depth + 1, keys))
@@ -313,6 +318,7 @@ class Generator:
 
     def txn_request(self, depth=0, keys=None):
         request = pb.TxnRequest()
+        self.deletes_to_end = self.deletes_to_end and depth > 0
         request.compare.extend(self.compare() for _ in range(self.draw.choices((0, 1, 2, 3), (30, 45, 20, 5))[0]))
         counts = (0, 1, 2, 3, 5), (15, 40, 25, 15, 5)
         outer = keys if keys is not None else set()
