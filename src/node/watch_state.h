@@ -172,7 +172,7 @@ struct watch_actor {
     size_t stream_count, stream_buckets;
     struct watcher **watchers;
     size_t watcher_count, watcher_buckets;
-    uint64_t watcher_octets; /* of their keys; at most bytes_max */
+    uint64_t watcher_octets;  /* of their keys; at most bytes_max */
     struct watcher *progress; /* those that asked for notifications */
     uint64_t progress_at_us;
 

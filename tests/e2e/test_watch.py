@@ -301,6 +301,37 @@ class Progress(unittest.TestCase):
         self.assertEqual(answer.header.revision, last)
 
 
+class Leaderless(unittest.TestCase):
+    def test_hasleader_streams_end_and_others_stay(self):
+        cluster = e2e.Cluster(3, name="leaderless")
+        self.addCleanup(cluster.close)
+        cluster.start()
+        cluster.wait_healthy()
+        node = cluster["n1"]
+        insisting = watching.Stream(node.client, metadata=(("hasleader", "true"),))
+        patient = watching.Stream(node.client)
+        self.addCleanup(insisting.close)
+        self.addCleanup(patient.close)
+        insisting.create("x")
+        patient.create("x")
+        cluster["n2"].kill9()
+        cluster["n3"].kill9()
+        self.assertTrue(insisting.ended.wait(e2e.LIMIT_S))
+        refused = watching.Stream(node.client, metadata=(("hasleader", "true"),))
+        self.addCleanup(refused.close)
+        refused.send_create("x")
+        self.assertTrue(refused.ended.wait(e2e.LIMIT_S))
+        for stream in (insisting, refused):
+            self.assertEqual((stream.error.code(), stream.error.details()),
+                             (grpc.StatusCode.UNAVAILABLE, "etcdserver: no leader"))
+        self.assertFalse(patient.ended.is_set())
+        cluster["n2"].start()
+        cluster["n3"].start()
+        cluster.wait_healthy()
+        revision = node.client.put("x", "1").header.revision
+        self.assertEqual(patient.take_events(1)[0].kv.mod_revision, revision)
+
+
 class Chaos(unittest.TestCase):
     """Every put is seen exactly once and in order, by watchers that go on at another node when theirs dies."""
 
