@@ -37,6 +37,8 @@ struct kv_limits {
 struct kv *kv_create(struct kv_reader **reader, const struct kv_meta *meta,
                      const struct kv_limits *limits);
 void kv_destroy(struct kv **kv);
+/* As given at creation; borrowed. */
+const struct kv_limits *kv_limits_of(const struct kv *kv);
 
 /*
  * Apply one entry (any type; NOOP and CONFIG only move applied_index, CONFIG also goes to the

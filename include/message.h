@@ -281,6 +281,8 @@ enum apply_kind {
     APPLY_CLOCK,
     APPLY_WATCH,
     APPLY_COMPACTED,
+    APPLY_INSTALL,
+    APPLY_INSTALLED,
 };
 
 /*
@@ -346,6 +348,7 @@ enum watch_kind {
     WATCH_STREAM_CLOSED,
     WATCH_ACK,
     WATCH_FIGURES,
+    WATCH_INSTALL,
 };
 
 /* What apply may have sent to watch and not got back; beyond it apply stops recording and begins anew
@@ -403,7 +406,7 @@ struct watch_ack {
 
 /* ---- to flush ----------------------------------------------------------------------------------- */
 
-enum flush_kind { FLUSH_BATCH = 500, FLUSH_FIGURES };
+enum flush_kind { FLUSH_BATCH = 500, FLUSH_FIGURES, FLUSH_INSTALL };
 
 /* apply -> flush: write it in one transaction; answered by APPLY_FLUSHED and RAFT_KV_DURABLE. */
 struct flush_batch {
@@ -414,7 +417,7 @@ struct flush_batch {
 
 /* ---- to copy -------------------------------------------------------------------------------------- */
 
-enum copy_kind { COPY_BEGIN = 560, COPY_ACK, COPY_CANCEL };
+enum copy_kind { COPY_BEGIN = 560, COPY_ACK, COPY_CANCEL, COPY_INSTALL };
 
 /*
  * client -> apply (APPLY_COPY) -> copy (COPY_BEGIN): a hash of kv.db, or a copy of it in chunks. apply keeps it until
@@ -445,6 +448,7 @@ enum client_kind {
     CLIENT_BARRIER,
     CLIENT_STATE,
     CLIENT_COPY,
+    CLIENT_UNKNOWN,
     CLIENT_WATCH,
     CLIENT_FIGURES,
 };
@@ -475,6 +479,9 @@ struct client_barrier {
     struct msg base;
     uint64_t request_id;
 };
+
+/* CLIENT_UNKNOWN carries struct client_barrier, raft -> client: a snapshot stands for entries that this node has not seen;
+ * whether writes numbered up to this that are still unanswered are among them, nobody can say. */
 
 /* raft -> every client actor, when something of it changed: for response headers and /health. */
 struct client_state {

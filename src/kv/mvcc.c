@@ -39,6 +39,11 @@ struct kv *kv_create(struct kv_reader **reader, const struct kv_meta *meta,
     return kv;
 }
 
+const struct kv_limits *kv_limits_of(const struct kv *kv)
+{
+    return &kv->limits;
+}
+
 void kv_destroy(struct kv **kv)
 {
     struct kv *freed = *kv;

@@ -25,6 +25,7 @@
 
 #include "auto_compact.h"
 #include "lease_expiry.h"
+#include "install.h"
 #include "node.h"
 
 #include <stdio.h>
@@ -107,6 +108,7 @@ struct apply_actor {
 
     uint64_t puts, delete_ranges, txns, ranges; /* done here */
     uint64_t leases_granted, leases_revoked, leases_expired;
+    bool installing; /* another table is being opened: entries and reads wait */
     uint64_t applied_told;
     bool overlay_full_said;
 };
@@ -239,7 +241,7 @@ static void take_read(struct apply_actor *a, struct read_request *request, uint6
         refuse_read(a, request);
         return;
     }
-    if (request->read_index > kv_applied_index(a->kv)) {
+    if (a->installing || request->read_index > kv_applied_index(a->kv)) {
         reads_push(&a->waiting, (struct pending_read){.request = request});
         return;
     }
@@ -250,11 +252,11 @@ static void take_read(struct apply_actor *a, struct read_request *request, uint6
  * coming, which is the order of read indexes: a later leader's commit index is not below an earlier one's. */
 static void wake_reads(struct apply_actor *a, uint64_t now_us)
 {
-    uint64_t applied = kv_applied_index(a->kv);
+    uint64_t applied = a->installing ? 0 : kv_applied_index(a->kv);
     struct pending_reads *queue = &a->waiting;
     while (queue->count > 0) {
         struct read_request *request = queue->items[queue->first].request;
-        if (request->read_index > applied && request->deadline_us >= now_us) {
+        if ((a->installing || request->read_index > applied) && request->deadline_us >= now_us) {
             break;
         }
         queue->first++;
@@ -316,8 +318,9 @@ static bool copy_waits(const struct apply_actor *a)
 
 static void seal_if_due(struct apply_actor *a, uint64_t now_us)
 {
-    if (!kv_should_seal(a->kv, now_us) && !copy_waits(a) &&
-        kv_committed_revision(a->kv) >= a->seal_through) {
+    bool due = kv_should_seal(a->kv, now_us) || copy_waits(a) ||
+               kv_committed_revision(a->kv) < a->seal_through;
+    if (a->installing || !due) {
         return;
     }
     struct kv_batch *batch = kv_seal(a->kv);
@@ -465,7 +468,7 @@ static void count_command(struct apply_actor *a, const struct entry *e, int64_t 
 
 static void apply_waiting(struct apply_actor *a, uint64_t now_us)
 {
-    while (a->block_count > 0) {
+    while (a->block_count > 0 && !a->installing) {
         struct apply_entries *block = a->blocks[a->block_first];
         while (a->entry_at < block->entries->count) {
             if (kv_is_full(a->kv)) {
@@ -540,6 +543,66 @@ static void take_copy(struct apply_actor *a, struct copy_request *request)
     ARRAY_RESERVE(a->copies, a->copy_capacity, a->copy_count + 1);
     a->copies[a->copy_count++] =
         (struct waiting_copy){.request = request, .index = kv_applied_index(a->kv)};
+    forward_copies(a);
+}
+
+/* ---- another table (install.h) ------------------------------------------------------------------- */
+
+static void begin_install(struct apply_actor *a, struct install *m)
+{
+    ASSERT(!a->installing);
+    a->installing = true;
+    log_event(LOG_NOTICE, "installing a snapshot", "generation=%" PRIu64 " applied_before=%" PRIu64,
+              m->generation, kv_applied_index(a->kv));
+    /* What was handed out before is void: the table holds it. Whoever waited for it was told by raft. */
+    for (size_t i = 0; i < a->block_count; i++) {
+        MSG_FREE(a->blocks[a->block_first + i]);
+    }
+    a->block_first = a->block_count = a->entry_at = 0;
+    answer_compactions(a, INT64_MAX);
+    /* Reads that were begun have pinned a revision of the old table, which may be compacted in the new one. */
+    for (size_t i = 0; i < a->active.count; i++) {
+        struct pending_read *pending = &a->active.items[a->active.first + i];
+        struct actor *client = client_of(a, pending->request->request_id);
+        if (client != NULL) {
+            client_refuse(client, pending->request->request_id, ERR_LEADER_CHANGED);
+        }
+        read_drop(a, pending);
+    }
+    a->active.first = a->active.count = 0;
+    m->base.kind = FLUSH_INSTALL;
+    ACTOR_SEND(a->flush, m);
+}
+
+static void tell_watch_table(struct apply_actor *a, struct install **m)
+{
+    if (a->watch == NULL) {
+        MSG_FREE(*m);
+        return;
+    }
+    (*m)->base.kind = WATCH_INSTALL;
+    ACTOR_SEND(a->watch, *m);
+    if (a->watch_epoch != 0) {
+        record(a);
+    }
+}
+
+static void take_installed(struct apply_actor *a, struct install *m)
+{
+    struct kv_limits limits = *kv_limits_of(a->kv);
+    kv_destroy(&a->kv);
+    a->kv = kv_create(&m->reader, &m->meta, &limits);
+    a->installing = false;
+    a->flushed_index = a->sealed_index = kv_applied_index(a->kv);
+    a->compacted_revision = m->compacted_revision;
+    a->overlay_full_said = false;
+    struct raft_index *copy = MSG_NEW(struct raft_index, COPY_INSTALL, NULL);
+    copy->group = m->group;
+    copy->index = m->generation;
+    ACTOR_SEND(a->copy, copy);
+    log_event(LOG_NOTICE, "snapshot installed", "applied=%" PRIu64 " revision=%" PRId64,
+              kv_applied_index(a->kv), kv_revision(a->kv));
+    tell_watch_table(a, &m);
     forward_copies(a);
 }
 
@@ -623,7 +686,18 @@ static void handle(void *self, struct msg *m, uint64_t now_us)
     case APPLY_CLOCK:
         lease_expiry_clock(&a->leases, (const struct apply_clock *)m, a->kv, a->raft);
         break;
+    case APPLY_INSTALL:
+        begin_install(a, (struct install *)m);
+        return;
+    case APPLY_INSTALLED:
+        take_installed(a, (struct install *)m);
+        apply_waiting(a, now_us);
+        wake_reads(a, now_us);
+        return;
     case APPLY_FLUSHED:
+        if (a->installing) {
+            break; /* of the table that is left behind */
+        }
         a->flushed_index = a->sealed_index;
         forward_copies(a);
         kv_flushed(a->kv, ((const struct apply_flushed *)m)->batch_number);
@@ -646,7 +720,7 @@ static uint64_t next_deadline_us(const struct apply_actor *a, uint64_t now_us)
     if (a->active.count > 0) {
         return now_us; /* a read goes on at once, after whatever came in meanwhile */
     }
-    uint64_t at_us = kv_seal_deadline_us(a->kv);
+    uint64_t at_us = a->installing ? UINT64_MAX : kv_seal_deadline_us(a->kv);
     if (a->auto_compact.next_us < at_us) {
         at_us = a->auto_compact.next_us;
     }
@@ -687,7 +761,7 @@ static void flush(void *self, uint64_t now_us)
     compact_by_itself(a, now_us);
     kv_release(a->kv);
     uint64_t applied = kv_applied_index(a->kv);
-    if (applied != a->applied_told) {
+    if (applied != a->applied_told && !a->installing) {
         struct raft_index *told = MSG_NEW(struct raft_index, RAFT_APPLIED, NULL);
         told->group = GROUP_DEFAULT;
         told->index = applied;
@@ -714,7 +788,8 @@ static void stop(void *self, uint64_t now_us)
     struct apply_actor *a = self;
     apply_waiting(a, now_us);
     wake_reads(a, now_us);
-    struct kv_batch *batch = kv_seal(a->kv); /* what cannot go now is replayed from the log */
+    struct kv_batch *batch =
+        a->installing ? NULL : kv_seal(a->kv); /* what cannot go now is replayed from the log */
     if (batch != NULL) {
         struct flush_batch *last = MSG_NEW(struct flush_batch, FLUSH_BATCH, release_flush_batch);
         last->group = GROUP_DEFAULT;

@@ -96,6 +96,9 @@ static void handle(void *self, struct msg *m, uint64_t now_us)
         calls_take_figures(a, &figures);
         return;
     }
+    case CLIENT_UNKNOWN:
+        calls_take_unknown(a, (struct client_barrier *)m);
+        break;
     case CLIENT_BARRIER:
         calls_take_barrier(a, (struct client_barrier *)m);
         break;

@@ -280,6 +280,7 @@ void calls_take_reply(struct client_actor *a, const struct client_reply *reply);
 void calls_take_status(struct client_actor *a, const struct node_status *status);
 /* *figures moves: it is answered here, or goes on its way. */
 void calls_take_figures(struct client_actor *a, struct figures **figures);
+void calls_take_unknown(struct client_actor *a, const struct client_barrier *unknown);
 void calls_take_barrier(struct client_actor *a, const struct client_barrier *barrier);
 void calls_take_state(struct client_actor *a, const struct client_state *state);
 void call_expired(struct client_actor *a, struct client_call *call);

@@ -222,22 +222,33 @@ void calls_take_figures(struct client_actor *a, struct figures **figures)
     MSG_FREE(*figures);
 }
 
-/* Rare (a change of term), so the whole table is looked through. */
-void calls_take_barrier(struct client_actor *a, const struct client_barrier *barrier)
+/* Rare (a change of term, a snapshot), so the whole table is looked through. */
+static void each_write(struct client_actor *a, uint64_t through,
+                       void (*act)(struct client_actor *a, struct client_call *call))
 {
-    struct client_call **lost = NULL;
+    struct client_call **found = NULL;
     size_t count = 0;
     size_t capacity = 0;
     for (size_t i = 0; i < a->pending.capacity; i++) {
         const struct pending_slot *slot = &a->pending.slots[i];
         const struct client_call *call = slot->call;
-        if (slot->id != 0 && slot->id <= barrier->request_id && call->step_is_write) {
-            ARRAY_RESERVE(lost, capacity, count + 1);
-            lost[count++] = slot->call;
+        if (slot->id != 0 && slot->id <= through && call->step_is_write) {
+            ARRAY_RESERVE(found, capacity, count + 1);
+            found[count++] = slot->call;
         }
     }
     for (size_t i = 0; i < count; i++) {
-        propose_again(a, lost[i]);
+        act(a, found[i]);
     }
-    mem_free(lost);
+    mem_free(found);
+}
+
+void calls_take_barrier(struct client_actor *a, const struct client_barrier *barrier)
+{
+    each_write(a, barrier->request_id, propose_again);
+}
+
+void calls_take_unknown(struct client_actor *a, const struct client_barrier *unknown)
+{
+    each_write(a, unknown->request_id, call_step_timed_out);
 }

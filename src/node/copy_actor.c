@@ -367,6 +367,13 @@ static void handle(void *self, struct msg *m, uint64_t now_us)
         }
         break;
     }
+    case COPY_INSTALL: /* what is under way goes on with the table it began with */
+        a->generation = ((const struct raft_index *)m)->index;
+        kv_hasher_close(&a->hasher);
+        if (a->hashing) {
+            hash_done(a, ERR_LEADER_CHANGED);
+        }
+        break;
     case COPY_CANCEL: {
         uint64_t number = ((const struct copy_ack *)m)->number;
         r = number != 0 ? receiver_find(a, number) : NULL;

@@ -13,13 +13,15 @@
  *
  * Invariants
  *  1. Batches are written in the order they came, each once.
- *  2. kv.db is replaced by nothing: an I/O error stops the node; the log replays what was not
+ *  2. kv.db is replaced by a received table only (install.h). An I/O error stops the node; the log replays what was not
  *     committed. A person's write lock is a stall, tried again and said once.
  *  3. A write by anybody else is found by data_version and stops the node loudly.
  */
+#include "install.h"
 #include "node.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #define FLUSH_RETRY_US (100 * UINT64_C(1000))
 #define FLUSH_QUIET_US (250 * UINT64_C(1000))
@@ -29,6 +31,8 @@
 
 struct flush_actor {
     struct kv_writer *writer;
+    char data_dir[PATH_TEXT_MAX + 1];
+    struct install *install; /* to be done when nothing waits to be written to the old table */
     const struct node_actors *links;
     struct actor *apply, *raft;
 
@@ -75,6 +79,10 @@ static void handle(void *self, struct msg *m, uint64_t now_us)
         figures_pass_on(&figures);
         return;
     }
+    case FLUSH_INSTALL:
+        ASSERT(a->install == NULL);
+        a->install = (struct install *)m;
+        return;
     }
     msg_free_base(&m);
 }
@@ -174,12 +182,56 @@ static void compact_some(struct flush_actor *a, uint64_t now_us)
     say_compacted(a);
 }
 
+/* ---- another table ---------------------------------------------------------------------------------- */
+
+static void open_failed(enum err error, const char *problem)
+{
+    actor_fatal(error == ERR_CORRUPT || error == ERR_NEWER_FORMAT ? EXIT_CODE_DATA_FORMAT
+                                                                  : EXIT_CODE_DISK,
+                "received table cannot be opened", problem);
+}
+
+/* raft.db stands for the new table already: there is no way back, and none is needed. */
+static void install(struct flush_actor *a)
+{
+    char problem[512] = "";
+    struct install *m = a->install;
+    a->install = NULL;
+    kv_writer_close(&a->writer);
+    enum err error = kv_writer_open(a->data_dir, m->group, m->generation, &a->writer, &m->meta,
+                                    problem, sizeof(problem));
+    if (error == OK) {
+        error = kv_reader_open(a->data_dir, m->group, m->generation, &m->reader, problem,
+                               sizeof(problem));
+    }
+    if (error == OK) {
+        error = kv_reader_open(a->data_dir, m->group, m->generation, &m->watch_reader, problem,
+                               sizeof(problem));
+    }
+    if (error != OK) {
+        open_failed(error, problem);
+    }
+    error = kv_generations_clean(a->data_dir, m->group, m->generation);
+    if (error != OK) { /* the next start removes them */
+        log_event(LOG_WARNING, "old table not removed", "generation=%" PRIu64 " error=\"%s\"",
+                  m->generation, err_text(error));
+    }
+    a->compacted_told = m->compacted_revision = kv_writer_compacted(a->writer);
+    a->wal_dirty = false;
+    a->quiet_at_us = UINT64_MAX;
+    m->base.kind = APPLY_INSTALLED;
+    ACTOR_SEND(a->apply, m);
+}
+
 static void flush(void *self, uint64_t now_us)
 {
     struct flush_actor *a = self;
     if (a->waiting_count > 0 && (a->retry_at_us == UINT64_MAX || a->retry_at_us <= now_us)) {
         a->retry_at_us = UINT64_MAX;
         write_waiting(a, now_us);
+    }
+    if (a->install != NULL && a->waiting_count == 0) {
+        install(a);
     }
     compact_some(a, now_us);
     uint64_t at_us = a->retry_at_us;
@@ -220,6 +272,7 @@ static void destroy(void *self)
         MSG_FREE(a->waiting[i]);
     }
     mem_free(a->waiting);
+    MSG_FREE(a->install);
     kv_writer_close(&a->writer);
     mem_free(a);
 }
@@ -233,9 +286,12 @@ static const struct actor_ops flush_actor_ops = {
     .destroy = destroy,
 };
 
-struct actor *flush_actor_create(struct kv_writer *writer, const struct node_actors *actors)
+struct actor *flush_actor_create(struct kv_writer *writer, const char *data_dir,
+                                 const struct node_actors *actors)
 {
     struct flush_actor *a = mem_zalloc(sizeof(*a));
+    ASSERT(strlen(data_dir) <= PATH_TEXT_MAX);
+    memcpy(a->data_dir, data_dir, strlen(data_dir) + 1);
     a->writer = writer;
     a->links = actors;
     a->retry_at_us = UINT64_MAX;

@@ -5,6 +5,8 @@
  */
 #include "message.h"
 
+#include "install.h"
+
 #include <unistd.h>
 
 void release_propose(struct msg *m)
@@ -113,4 +115,11 @@ void release_client_copy(struct msg *m)
 {
     struct client_copy *copy = (struct client_copy *)m;
     bytes_free(&copy->octets);
+}
+
+void release_install(struct msg *m)
+{
+    struct install *install = (struct install *)m;
+    kv_reader_close(&install->reader);
+    kv_reader_close(&install->watch_reader);
 }

@@ -244,10 +244,10 @@ void node_create_core(const struct config *config, struct node_stores *stores, u
 
     actors->timer = timer_actor_create();
     actors->log = log_actor_create(stores->log, actors);
-    actors->flush = flush_actor_create(stores->writer, actors);
+    actors->flush = flush_actor_create(stores->writer, config->data_dir, actors);
     actors->copy = copy_actor_create(config->data_dir, stores->meta.generation, actors);
-    actors->apply =
-        apply_actor_create(kv_create(&stores->reader, &stores->meta, &limits), boot_id, config, actors);
+    actors->apply = apply_actor_create(kv_create(&stores->reader, &stores->meta, &limits), boot_id,
+                                       config, actors);
     actors->watch = watch_actor_create(&stores->watch_reader, config, seed, actors);
     actors->raft = raft_actor_create(&settings);
     stores->log = NULL;

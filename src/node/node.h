@@ -73,7 +73,9 @@ struct actor *log_actor_create(struct log_db *db, const struct node_actors *acto
 /* Reads kv.db as a whole: hashes and copies. data_dir is copied. */
 struct actor *copy_actor_create(const char *data_dir, uint64_t generation,
                                 const struct node_actors *actors);
-struct actor *flush_actor_create(struct kv_writer *writer, const struct node_actors *actors);
+/* data_dir is copied. */
+struct actor *flush_actor_create(struct kv_writer *writer, const char *data_dir,
+                                 const struct node_actors *actors);
 /* config: borrowed for the call; NULL: nothing is compacted by itself. */
 struct actor *apply_actor_create(struct kv *kv, uint64_t origin, const struct config *config,
                                  const struct node_actors *actors);

@@ -21,6 +21,7 @@
  */
 #include "watch_actor.h"
 
+#include "install.h"
 #include "watch_state.h"
 
 #include <stdio.h>
@@ -221,9 +222,11 @@ static void take_request(struct watch_actor *a, struct msg *m)
         take_ack(a, (const struct watch_ack *)m);
         break;
     case WATCH_CHANGES:
+    case WATCH_INSTALL:
     case WATCH_FIGURES: /* no requests */
         ASSERT(kind != WATCH_CHANGES);
         ASSERT(kind != WATCH_FIGURES);
+        ASSERT(kind != WATCH_INSTALL);
         break;
     }
     msg_free_base(&m);
@@ -282,6 +285,15 @@ static void handle(void *self, struct msg *m, uint64_t now_us)
     UNUSED(now_us);
     if (m->kind == WATCH_CHANGES) {
         take_changes(a, (struct watch_changes *)m);
+        msg_free_base(&m);
+        return;
+    }
+    if (m->kind ==
+        WATCH_INSTALL) { /* its changes follow as behind a gap: everybody reads its history */
+        struct install *install = (struct install *)m;
+        kv_reader_close(&a->reader);
+        a->reader = install->watch_reader;
+        install->watch_reader = NULL;
         msg_free_base(&m);
         return;
     }

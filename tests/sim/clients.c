@@ -217,6 +217,7 @@ static void client_handle(void *self, struct msg *m, uint64_t now_us)
         break;
     case CLIENT_SOCKET:
     case CLIENT_COPY:
+    case CLIENT_UNKNOWN:
     case CLIENT_STATE:
     case CLIENT_WATCH: /* nobody watches here */
     case CLIENT_FIGURES:

@@ -111,7 +111,7 @@ static void flush_waits_for_a_lock(void)
                           OK);
 
     struct node_actors actors = {.raft = hand_receiver(), .apply = hand_receiver()};
-    struct actor *flush = flush_actor_create(writer, &actors);
+    struct actor *flush = flush_actor_create(writer, folder, &actors);
     hand_started(flush, 0);
     send_batch(flush, 1);
     hand_round(flush, 1);
