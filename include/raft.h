@@ -68,7 +68,7 @@ enum raft_message_type {
  *                         chunk_checksum, total_bytes; done: the last chunk. The receiver's core hears
  *                         it for its term (RECEIVED); what is in it is for the node
  *   install_snapshot_     the same name; offset: octets that are durable, the next one wanted (a cut transfer
- *     reply               goes on there); granted: taken; done: installed, or not needed any more;
+ *     reply               goes on there); granted: taken; done: installed and durable, or not needed;
  *                         neither: given up, or of an old term
  *   timeout_now           last_log_index: of the leader when it said so
  *   forward               entries: commands to append, indexes and terms meaningless

@@ -123,7 +123,8 @@ MUST_USE enum err log_db_read(struct log_db *db, uint32_t group, uint64_t from, 
  * holds the write lock, nothing was begun, try again (a stall to report, not an I/O error). Every
  * other error is final. */
 MUST_USE enum err log_db_begin(struct log_db *db);
-/* Term and vote in one row, truncation, entries, damage flag. persist is borrowed. */
+/* Term and vote in one row, truncation, a new start behind a snapshot, entries, damage flag. persist is borrowed. With
+ * reset_index the caller sets the generation in the same transaction. */
 MUST_USE enum err log_db_persist(struct log_db *db, uint32_t group,
                                  const struct raft_persist *persist);
 /* For people reading the file: whom this node takes for the leader (0: nobody) and how far it knows

@@ -188,6 +188,27 @@ static enum err append(struct log_db *db, struct log_group *g, const struct entr
     return error;
 }
 
+/* Behind a snapshot: what it stands for goes, all at once, because the log's start is one number. */
+static enum err begin_anew(struct log_db *db, struct log_group *g, uint64_t index, uint64_t term)
+{
+    ASSERT(index > g->trimmed_index);
+    ASSERT(index <= LOG_INDEX_MAX);
+    uint64_t last = index < g->last_log_index ? index : g->last_log_index;
+    if (last > g->trimmed_index) {
+        enum err error = log_entries_delete(db, g->group, g->trimmed_index + 1, last);
+        if (error != OK) {
+            return error;
+        }
+    }
+    g->trimmed_index = index;
+    g->trimmed_term = term;
+    if (g->last_log_index <= index) {
+        g->last_log_index = index;
+        g->last_log_term = term;
+    }
+    return OK;
+}
+
 enum err log_db_persist(struct log_db *db, uint32_t group, const struct raft_persist *persist)
 {
     if (db->db.failed) {
@@ -204,6 +225,9 @@ enum err log_db_persist(struct log_db *db, uint32_t group, const struct raft_per
     enum err error = OK;
     if (persist->truncate_from != 0) {
         error = truncate(db, g, persist->truncate_from);
+    }
+    if (error == OK && persist->reset_index != 0) {
+        error = begin_anew(db, g, persist->reset_index, persist->reset_term);
     }
     for (size_t i = 0; error == OK && persist->entries != NULL && i < persist->entries->count;
          i++) {

@@ -15,6 +15,7 @@
  *   voters N                     before start: only 1..N are members, the others blank nodes
  *   log ID T T T                 before start: entries of these terms on its disk
  *   term ID T [VOTE]             before start: its term and vote
+ *   short                        before start: logs are trimmed as soon and as far as they may be
  *   small                        before start: one entry per append message
  *   start [ID]   crash ID [KEEP] KEEP writes under way are on disk after all
  *   damage ID FROM               while down: the disk lost the log from FROM on
@@ -30,6 +31,8 @@
  *   propose ID TEXT   read ID   bootstrap ID
  *   change ID MEMBER...          ask ID for these members: 1 2 3, or 4L for a learner
  *   members ID                   the configuration in force there
+ *   load ID N                    N proposals one after the other, nothing of them written down
+ *   flush ID                     its KV table is durable as far as it is applied
  *   transfer ID TARGET           ask ID to hand over its lead; 0: to whom it likes
  *   settle                       all that can happen without time passing happens
  *   state                        a line per node
@@ -93,6 +96,10 @@ static bool before_start(struct scenario *s, char **words)
         cluster_set_log(c, id, terms);
     } else if (is(words[0], "term")) {
         cluster_set_term(c, id, number(words[2]), number(words[3]));
+    } else if (is(words[0], "short")) {
+        c->trim_slack_entries = 0;
+        c->trim_step_entries = 1;
+        c->log_keep_bytes = ENTRY_OVERHEAD;
     } else if (is(words[0], "small")) {
         c->append_bytes_max = 1;
     } else if (is(words[0], "damage")) {
@@ -211,6 +218,15 @@ static bool node(struct scenario *s, char **words)
         cluster_step(c, id, &event);
     } else if (is(words[0], "change")) {
         change(s, id, words + 2);
+    } else if (is(words[0], "load")) {
+        c->trace = NULL;
+        for (uint64_t i = number(words[2]); i > 0; i--) {
+            (void)cluster_propose(c, id, "x");
+            cluster_settle(c);
+        }
+        c->trace = &s->said;
+    } else if (is(words[0], "flush")) {
+        cluster_kv_flush(c, id);
     } else if (is(words[0], "transfer")) {
         enum err error = cluster_transfer(c, id, number(words[2]));
         if (error != OK) {

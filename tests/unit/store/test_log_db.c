@@ -537,8 +537,92 @@ static void figures_count(void)
     test_folder_remove(folder);
 }
 
+static enum err reset(struct log_db *db, uint64_t sequence, uint64_t index, uint64_t term,
+                      uint64_t truncate_from, struct entries *entries)
+{
+    struct raft_persist persist = {.sequence = sequence,
+                                   .current_term = 9,
+                                   .reset_index = index,
+                                   .reset_term = term,
+                                   .truncate_from = truncate_from,
+                                   .entries = entries};
+    enum err error = log_db_begin(db);
+    error = error == OK ? log_db_persist(db, 0, &persist) : error;
+    error = error == OK ? log_db_set_generation(db, 0, sequence) : error;
+    error = error == OK ? log_db_commit(db) : error;
+    entries_free(&persist.entries);
+    return error;
+}
+
+/* Start, end and generation as a table that was applied up to the start finds them. */
+static void check_anew(const char *folder, uint64_t start, uint64_t start_term, uint64_t last,
+                       uint64_t last_term, uint64_t generation)
+{
+    struct log_recovered found;
+    struct kv_meta kv = {.applied_index = start,
+                         .applied_term = start_term,
+                         .generation = generation,
+                         .revision = 1};
+    struct log_db *db = test_log_open(folder);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(db);
+    uint64_t got = 0;
+    CU_ASSERT_EQUAL(log_db_generation(db, 0, &got), OK);
+    CU_ASSERT_EQUAL(got, generation);
+    CU_ASSERT_EQUAL_FATAL(log_db_recover(db, 0, &kv, &found), OK);
+    CU_ASSERT_FALSE(found.damaged);
+    CU_ASSERT_EQUAL(found.trimmed_index, start);
+    CU_ASSERT_EQUAL(found.trimmed_term, start_term);
+    CU_ASSERT_EQUAL(found.last_log_index, last);
+    CU_ASSERT_EQUAL(found.last_log_term, last_term);
+    log_recovered_free(&found);
+    log_db_close(&db);
+}
+
+/* Traps 46, 47: behind a snapshot the log has a new start; what follows it stays if it was not cut. */
+static void a_log_begins_anew_behind_a_snapshot(void)
+{
+    static const struct {
+        uint64_t index, term, truncate_from, last, last_term;
+    } cases[] = {
+        {20, 5, 0, 20, 5},  /* beyond the end */
+        {10, 1, 0, 10, 1},  /* the very end */
+        {10, 4, 0, 10, 4},  /* the end, of another term */
+        {6, 1, 0, 10, 1},   /* a suffix that agrees */
+        {6, 4, 7, 6, 4},    /* one that does not */
+        {20, 5, 21, 20, 5}, /* a cut behind the end is none */
+    };
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        char folder[TEST_PATH_MAX];
+        test_folder_make(folder);
+        struct log_db *db = open_ready(folder);
+        CU_ASSERT_EQUAL(test_persist(db, 1, 1, 0, 0, test_entries(1, 10, 1, 100)), OK);
+        CU_ASSERT_EQUAL(reset(db, 2, cases[i].index, cases[i].term, cases[i].truncate_from, NULL),
+                        OK);
+        struct entries *block = NULL;
+        CU_ASSERT_EQUAL(log_db_read(db, 0, cases[i].index, 100, 1000, &block), ERR_NOT_FOUND);
+        log_db_close(&db);
+        check_anew(folder, cases[i].index, cases[i].term, cases[i].last, cases[i].last_term, 2);
+        test_folder_remove(folder);
+    }
+}
+
+/* With entries in the same persist, and again later. */
+static void a_log_goes_on_behind_a_snapshot(void)
+{
+    char folder[TEST_PATH_MAX];
+    test_folder_make(folder);
+    struct log_db *db = open_ready(folder);
+    CU_ASSERT_EQUAL(test_persist(db, 1, 1, 0, 0, test_entries(1, 10, 1, 100)), OK);
+    CU_ASSERT_EQUAL(reset(db, 2, 20, 5, 0, test_entries(21, 25, 6, 10)), OK);
+    CU_ASSERT_EQUAL(reset(db, 3, 23, 6, 0, NULL), OK);
+    log_db_close(&db);
+    check_anew(folder, 23, 6, 25, 6, 3);
+    test_folder_remove(folder);
+}
+
 SUITE("store: log_db", TEST(round_trip), TEST(read_limits), TEST(payload_sizes),
       TEST(trim_in_slices), TEST(truncate_to_the_start), TEST(groups_apart),
       TEST(configuration_found), TEST(other_identity_refused), TEST(other_formats_refused),
       TEST(busy_writer_is_a_stall), TEST(foreign_write_stops), TEST(views_for_people),
-      TEST(figures_count))
+      TEST(figures_count), TEST(a_log_begins_anew_behind_a_snapshot),
+      TEST(a_log_goes_on_behind_a_snapshot))
