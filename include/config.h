@@ -14,6 +14,11 @@
 #define PATH_TEXT_MAX    1023
 #define CONFIG_WORDS_MAX 1023
 #define CONFIG_JOIN_MAX  8
+#define CONFIG_ADMIT_MAX 15
+
+/* config.voters besides WISH_VOTERS_AUTO and a number: as many as found the cluster together, "auto" where a node
+ * founds it alone. */
+#define CONFIG_VOTERS_LISTED UINT32_MAX
 
 struct config_member {
     char name[MEMBER_NAME_MAX + 1];
@@ -35,6 +40,11 @@ struct config {
     char join_words[CONFIG_WORDS_MAX + 1]; /* addresses of members, as in the file ... */
     size_t join_count;                     /* ... and taken apart */
     char join[CONFIG_JOIN_MAX][MEMBER_ADDRESS_MAX + 1];
+
+    uint32_t voters;       /* the wish of a cluster that this node founds; CONFIG_VOTERS_* */
+    uint32_t heal_after_s; /* likewise; WISH_HEAL_NEVER */
+    char admit[CONFIG_ADMIT_MAX + 1]; /* "any" or "declared" ... */
+    bool admit_declared;              /* ... that is: only who is listed or was added */
 
     enum log_level log_level;
 

@@ -91,7 +91,7 @@ static void number_store(const struct config_key *key, void *owner, uint64_t val
     uint8_t *field = (uint8_t *)owner + key->offset;
     if (key->type == CONFIG_U64) {
         memcpy(field, &value, sizeof(value));
-    } else if (key->type == CONFIG_U32) {
+    } else if (key->type == CONFIG_U32 || key->type == CONFIG_VOTERS) {
         uint32_t narrow = (uint32_t)value;
         memcpy(field, &narrow, sizeof(narrow));
     } else if (key->type == CONFIG_FLAG) {
@@ -113,7 +113,7 @@ static uint64_t number_fetch(const struct config_key *key, const void *owner)
     enum log_level level = LOG_INFO;
     if (key->type == CONFIG_U64) {
         memcpy(&value, field, sizeof(value));
-    } else if (key->type == CONFIG_U32) {
+    } else if (key->type == CONFIG_U32 || key->type == CONFIG_VOTERS) {
         memcpy(&narrow, field, sizeof(narrow));
         value = narrow;
     } else if (key->type == CONFIG_FLAG) {
@@ -192,6 +192,7 @@ static const char *text_fault(enum config_type type, const char *text)
     case CONFIG_U32:
     case CONFIG_U64:
     case CONFIG_LEVEL:
+    case CONFIG_VOTERS:
         break;
     }
     return "another type";
@@ -243,6 +244,29 @@ static enum err read_level(const struct config_key *key, const config_setting_t 
                          key_name(key, name, sizeof(name)));
 }
 
+static enum err read_voters(const struct config_key *key, const config_setting_t *setting,
+                            void *owner, const struct config_problem *at)
+{
+    char name[KEY_NAME_MAX];
+    const char *word = config_setting_get_string(setting);
+    if (word != NULL && (word[0] == '\0' || strcmp(word, "auto") == 0)) {
+        number_store(key, owner, word[0] == '\0' ? CONFIG_VOTERS_LISTED : WISH_VOTERS_AUTO);
+        return OK;
+    }
+    int type = config_setting_type(setting);
+    long long value = 0;
+    if (type == CONFIG_TYPE_INT || type == CONFIG_TYPE_INT64) {
+        value = config_setting_get_int64(setting);
+    }
+    if (value >= 1 && (uint64_t)value <= key->most && value % 2 == 1) {
+        number_store(key, owner, (uint64_t)value);
+        return OK;
+    }
+    return config_refuse(at, config_setting_source_line(setting),
+                         "%s is no number of voters; expected 1, 3, 5 or 7, or \"auto\"",
+                         key_name(key, name, sizeof(name)));
+}
+
 static enum err read_flag(const struct config_key *key, const config_setting_t *setting,
                           void *owner, const struct config_problem *at)
 {
@@ -267,6 +291,9 @@ static enum err read_value(const struct config_key *key, const config_setting_t 
     }
     if (key->type == CONFIG_LEVEL) {
         return read_level(key, setting, owner, at);
+    }
+    if (key->type == CONFIG_VOTERS) {
+        return read_voters(key, setting, owner, at);
     }
     return read_number(key, setting, owner, at);
 }
@@ -553,6 +580,11 @@ static void print_value(struct buffer *out, const struct config_key *key, const 
     }
     if (key->type == CONFIG_FLAG) {
         print(out, "%s", value != 0 ? "true" : "false");
+        return;
+    }
+    if (key->type == CONFIG_VOTERS &&
+        (value == CONFIG_VOTERS_LISTED || value == WISH_VOTERS_AUTO)) {
+        print_text(out, value == WISH_VOTERS_AUTO ? "auto" : "");
         return;
     }
     /* The L lets libconfig's own tools read it as well. */

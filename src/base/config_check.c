@@ -135,6 +135,18 @@ static enum err check_join(struct config *c, const struct config_lines *lines,
     return OK;
 }
 
+static enum err check_admit(struct config *c, const struct config_lines *lines,
+                            const struct config_problem *problem)
+{
+    c->admit_declared = strcmp(c->admit, "declared") == 0;
+    if (c->admit[0] != '\0' && !c->admit_declared && strcmp(c->admit, "any") != 0) {
+        return config_refuse(problem, line_of(lines, "membership", "admit"),
+                             "membership.admit is \"%s\"; expected \"any\" or \"declared\"",
+                             c->admit);
+    }
+    return OK;
+}
+
 /* One number may not be below another. */
 struct order {
     const char *group, *key;
@@ -202,7 +214,10 @@ enum err config_check(struct config *c, const struct config_lines *lines,
                              c->raft.election_timeout_ms, c->raft.heartbeat_ms,
                              HEARTBEATS_PER_ELECTION_TIMEOUT);
     }
-    error = check_sizes(c, lines, problem);
+    error = check_admit(c, lines, problem);
+    if (error == OK) {
+        error = check_sizes(c, lines, problem);
+    }
     if (error != OK) {
         return error;
     }

@@ -16,7 +16,8 @@ enum config_type {
     CONFIG_FLAG,    /* true or false */
     CONFIG_U32,
     CONFIG_U64,
-    CONFIG_LEVEL, /* a word for enum log_level */
+    CONFIG_LEVEL,  /* a word for enum log_level */
+    CONFIG_VOTERS, /* an odd number of voters, "auto", or "": not said */
 };
 
 struct config_key {

@@ -54,6 +54,14 @@
     X("members", "client", CONFIG_ADDRESS, struct config_member, client, "host:port", 3,           \
       MEMBER_ADDRESS_MAX, 0, "address at which clients reach the member")                          \
                                                                                                    \
+    X("membership", "voters", CONFIG_VOTERS, struct config, voters, "", 0, WISH_VOTERS_MAX,        \
+      CONFIG_VOTERS_LISTED,                                                                        \
+      "members that should vote: 1, 3, 5 or 7, or \"auto\"; of a cluster that this node founds")   \
+    X("membership", "heal_after_s", CONFIG_U32, struct config, heal_after_s, "s", 0, 10000000,     \
+      WISH_HEAL_AFTER_S, "silence after which a voter is replaced by a standby; 0: never")         \
+    X("membership", "admit", CONFIG_WORDS, struct config, admit, "", 0, CONFIG_ADMIT_MAX, 0,       \
+      "who may become a member: any node of the cluster's name, or declared ones only")            \
+                                                                                                   \
     X("raft", "election_timeout_ms", CONFIG_U32, struct config, raft.election_timeout_ms, "ms",    \
       50, 60000, 1000, "silence of the leader after which a follower starts an election")          \
     X("raft", "heartbeat_ms", CONFIG_U32, struct config, raft.heartbeat_ms, "ms", 5, 10000, 100,   \

@@ -112,6 +112,8 @@ void bootstrap_configuration(const struct config *config, const struct peer_hell
 {
     memset(out, 0, sizeof(*out));
     out->cluster_id = cluster_id;
+    out->wish.voters = config->voters;
+    out->wish.heal_after_s = config->heal_after_s;
     size_t peer_index = 0;
     for (size_t i = 0; i < config->member_count; i++) {
         if (config->bootstrap && i != config->node_index) {
@@ -125,5 +127,8 @@ void bootstrap_configuration(const struct config *config, const struct peer_hell
         memcpy(member->client, listed->client, sizeof(member->client));
         member->voter_incoming = true;
         member->voter_outgoing = true;
+    }
+    if (config->voters == CONFIG_VOTERS_LISTED) {
+        out->wish.voters = config->bootstrap ? WISH_VOTERS_AUTO : (uint32_t)out->count;
     }
 }

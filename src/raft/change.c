@@ -3,8 +3,8 @@
  * change.c: how the cluster's members change. In: a target, the whole list of members as it shall be. Out: CONFIG
  * entries that lead there. Raft §6 (joint consensus), Thesis §4.
  *
- * If the target has the same voters as now, one plain entry does it: learners come and go, names and addresses
- * change. If the voters differ, a joint entry C_old,new is appended first: every decision needs a majority of the
+ * If the target has the same voters as now, one plain entry does it: learners come and go, names, addresses and the
+ * wish change. If the voters differ, a joint entry C_old,new is appended first: every decision needs a majority of the
  * old voters and one of the new; when it is committed the leader, this one or the next, appends C_new. So any set
  * of voters can follow any other in one operation (trap 40), and at no moment can two disjoint majorities
  * exist.
@@ -54,7 +54,8 @@ static enum err check_member(const struct configuration *current,
 static enum err check_target(const struct configuration *current,
                              const struct configuration *target)
 {
-    if (target->count == 0 || target->count > MEMBERS_MAX) {
+    if (target->count == 0 || target->count > MEMBERS_MAX ||
+        target->declared_count > DECLARED_MAX) {
         return ERR_INVALID;
     }
     bool anybody_votes = false;
@@ -106,6 +107,9 @@ enum err change_first(const struct configuration *current, const struct configur
     struct configuration *next = mem_dup(current, sizeof(*current));
     memcpy(next->members, target->members, sizeof(next->members));
     next->count = target->count;
+    next->wish = target->wish;
+    memcpy(next->declared, target->declared, sizeof(next->declared));
+    next->declared_count = target->declared_count;
     for (size_t i = 0; i < next->count; i++) {
         struct member *m = &next->members[i];
         m->voter_outgoing = joint ? configuration_is_voter(current, m->id) : m->voter_incoming;

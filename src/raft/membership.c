@@ -38,6 +38,25 @@ int configuration_find_name(const struct configuration *c, const char *name)
     return found;
 }
 
+int configuration_find_declared(const struct configuration *c, uint64_t id)
+{
+    for (size_t i = 0; i < c->declared_count; i++) {
+        if (c->declared[i].id == id) {
+            return (int)i;
+        }
+    }
+    return -1;
+}
+
+size_t configuration_voter_count(const struct configuration *c)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < c->count; i++) {
+        count += c->members[i].voter_incoming ? 1 : 0;
+    }
+    return count;
+}
+
 bool configuration_is_voter(const struct configuration *c, uint64_t id)
 {
     int at = configuration_find(c, id);
@@ -117,13 +136,20 @@ uint64_t configuration_quorum_value(const struct configuration *c,
                     half_quorum_value(c, false, value_of, context));
 }
 
-/* ---- encoding: format, cluster id, count, per member id, flags and three texts; count, removed ids ----- */
+/*
+ * ---- encoding ----
+ * format, cluster id, count, per member id, flags and three texts (since format 2 also added_as); count, removed ids.
+ * Since format 2: voters, heal_after_s, flags of the wish; count, per declared one id, flags and a text.
+ */
 
 enum {
     MEMBER_FLAG_INCOMING = 1,
     MEMBER_FLAG_OUTGOING = 2,
     MEMBER_FLAG_LEAVING = 4,
-    MEMBER_FLAGS_ALL = MEMBER_FLAG_INCOMING | MEMBER_FLAG_OUTGOING | MEMBER_FLAG_LEAVING
+    MEMBER_FLAGS_ALL = MEMBER_FLAG_INCOMING | MEMBER_FLAG_OUTGOING | MEMBER_FLAG_LEAVING,
+    WISH_FLAG_PAUSED = 1,
+    DECLARED_FLAG_LEARNER = 1,
+    FORMAT_OF_WISH = 2,
 };
 
 void configuration_encode(const struct configuration *c, struct buffer *out)
@@ -142,11 +168,23 @@ void configuration_encode(const struct configuration *c, struct buffer *out)
         buffer_view(out, view_of_text(m->name));
         buffer_view(out, view_of_text(m->peer));
         buffer_view(out, view_of_text(m->client));
+        buffer_u64(out, m->added_as);
     }
     ASSERT(c->removed_count <= REMOVED_MAX);
     buffer_u8(out, (uint8_t)c->removed_count);
     for (size_t i = 0; i < c->removed_count; i++) {
         buffer_u64(out, c->removed[i]);
+    }
+    buffer_u32(out, c->wish.voters);
+    buffer_u32(out, c->wish.heal_after_s);
+    buffer_u8(out, c->wish.paused ? WISH_FLAG_PAUSED : 0);
+    ASSERT(c->declared_count <= DECLARED_MAX);
+    buffer_u8(out, (uint8_t)c->declared_count);
+    for (size_t i = 0; i < c->declared_count; i++) {
+        const struct declared_member *d = &c->declared[i];
+        buffer_u64(out, d->id);
+        buffer_u8(out, d->learner ? DECLARED_FLAG_LEARNER : 0);
+        buffer_view(out, view_of_text(d->peer));
     }
 }
 
@@ -167,13 +205,14 @@ static bool read_text(struct reader *in, char *out, size_t size_max)
     return true;
 }
 
-static enum err decode_member(struct reader *in, struct configuration *c)
+static enum err decode_member(struct reader *in, uint8_t format, struct configuration *c)
 {
     struct member m = {.id = reader_u64(in)};
     uint8_t flags = reader_u8(in);
     bool texts = read_text(in, m.name, MEMBER_NAME_MAX) &&
                  read_text(in, m.peer, MEMBER_ADDRESS_MAX) &&
                  read_text(in, m.client, MEMBER_ADDRESS_MAX);
+    m.added_as = texts && format >= FORMAT_OF_WISH ? reader_u64(in) : 0;
     if (in->failed) {
         return ERR_TRUNCATED;
     }
@@ -212,6 +251,52 @@ static enum err decode_removed(struct reader *in, struct configuration *c)
     return in->failed ? ERR_TRUNCATED : OK;
 }
 
+static enum err decode_wish(struct reader *in, struct configuration *c)
+{
+    c->wish.voters = reader_u32(in);
+    c->wish.heal_after_s = reader_u32(in);
+    uint8_t flags = reader_u8(in);
+    if (in->failed) {
+        return ERR_TRUNCATED;
+    }
+    if (c->wish.voters > MEMBERS_MAX || (flags & ~(unsigned)WISH_FLAG_PAUSED) != 0) {
+        return ERR_MALFORMED;
+    }
+    c->wish.paused = flags != 0;
+    return OK;
+}
+
+static enum err decode_declared(struct reader *in, struct configuration *c)
+{
+    size_t count = reader_u8(in);
+    if (!in->failed && count > DECLARED_MAX) {
+        return ERR_MALFORMED;
+    }
+    for (size_t i = 0; i < count && !in->failed; i++) {
+        struct declared_member d = {.id = reader_u64(in)};
+        uint8_t flags = reader_u8(in);
+        bool text = read_text(in, d.peer, MEMBER_ADDRESS_MAX);
+        if (in->failed) {
+            break;
+        }
+        if (!text || d.id == 0 || d.peer[0] == 0 || configuration_find(c, d.id) >= 0 ||
+            configuration_find_declared(c, d.id) >= 0 ||
+            (flags & ~(unsigned)DECLARED_FLAG_LEARNER) != 0) {
+            return ERR_MALFORMED;
+        }
+        d.learner = flags != 0;
+        c->declared[c->declared_count++] = d;
+    }
+    return in->failed ? ERR_TRUNCATED : OK;
+}
+
+/* Before there was a wish: as many voters as there are, nobody replaced in haste. */
+static void default_wish(struct configuration *c)
+{
+    c->wish.voters = (uint32_t)configuration_voter_count(c);
+    c->wish.heal_after_s = WISH_HEAL_AFTER_S;
+}
+
 enum err configuration_decode(struct view in, struct configuration *out)
 {
     enum err error = OK;
@@ -233,12 +318,18 @@ enum err configuration_decode(struct view in, struct configuration *out)
         goto out;
     }
     for (size_t i = 0; i < count; i++) {
-        error = decode_member(&reader, c);
+        error = decode_member(&reader, format, c);
         if (error != OK) {
             goto out;
         }
     }
     error = decode_removed(&reader, c);
+    if (error == OK && format < FORMAT_OF_WISH) {
+        default_wish(c);
+    } else if (error == OK) {
+        error = decode_wish(&reader, c);
+        error = error == OK ? decode_declared(&reader, c) : error;
+    }
     if (error != OK) {
         goto out;
     }

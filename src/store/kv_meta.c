@@ -20,7 +20,7 @@ static enum err read_members(struct db *db, struct configuration *out)
     bool row = false;
     enum err error = db_prepare(db,
                                 "SELECT member_id, name, peer, client, voter_incoming, "
-                                "voter_outgoing, leaving FROM members ORDER BY position",
+                                "voter_outgoing, leaving, added_as FROM members ORDER BY position",
                                 &s);
     if (error != OK) {
         return error;
@@ -42,6 +42,7 @@ static enum err read_members(struct db *db, struct configuration *out)
         m->voter_incoming = sqlite3_column_int(s, 4) != 0;
         m->voter_outgoing = sqlite3_column_int(s, 5) != 0;
         m->leaving = sqlite3_column_int(s, 6) != 0;
+        m->added_as = db_column_u64(s, 7);
         out->count++;
         error = db_step(db, s, &row);
     }
@@ -68,6 +69,65 @@ static enum err read_removed(struct db *db, struct configuration *out)
     }
     db_done(s);
     return error;
+}
+
+static enum err read_wish(struct db *db, struct configuration *out)
+{
+    sqlite3_stmt *s = NULL;
+    bool row = false;
+    enum err error = db_prepare(db, "SELECT voters, heal_after_s, paused FROM wish", &s);
+    if (error != OK) {
+        return error;
+    }
+    error = db_step(db, s, &row);
+    if (error == OK && !row) {
+        error = ERR_CORRUPT;
+    }
+    if (error == OK) {
+        out->wish.voters = (uint32_t)db_column_u64(s, 0);
+        out->wish.heal_after_s = (uint32_t)db_column_u64(s, 1);
+        out->wish.paused = sqlite3_column_int(s, 2) != 0;
+        error = out->wish.voters > MEMBERS_MAX ? ERR_CORRUPT : OK;
+    }
+    db_done(s);
+    return error;
+}
+
+static enum err read_declared(struct db *db, struct configuration *out)
+{
+    sqlite3_stmt *s = NULL;
+    bool row = false;
+    enum err error = db_prepare(
+        db, "SELECT member_id, peer, learner FROM declared_members ORDER BY position", &s);
+    if (error != OK) {
+        return error;
+    }
+    error = db_step(db, s, &row);
+    while (error == OK && row) {
+        struct declared_member *d = &out->declared[out->declared_count];
+        if (out->declared_count == DECLARED_MAX || !copy_text(s, 1, d->peer, sizeof(d->peer))) {
+            error = ERR_CORRUPT;
+            break;
+        }
+        d->id = db_column_u64(s, 0);
+        d->learner = sqlite3_column_int(s, 2) != 0;
+        out->declared_count++;
+        error = db_step(db, s, &row);
+    }
+    db_done(s);
+    return error;
+}
+
+static enum err read_configuration(struct db *db, struct configuration *out)
+{
+    enum err error = read_members(db, out);
+    if (error == OK) {
+        error = read_removed(db, out);
+    }
+    if (error == OK) {
+        error = read_wish(db, out);
+    }
+    return error == OK ? read_declared(db, out) : error;
 }
 
 enum err kv_meta_read(struct db *db, struct kv_meta *out)
@@ -97,8 +157,5 @@ enum err kv_meta_read(struct db *db, struct kv_meta *out)
     if (s != NULL) {
         db_done(s);
     }
-    if (error == OK) {
-        error = read_members(db, &out->configuration);
-    }
-    return error == OK ? read_removed(db, &out->configuration) : error;
+    return error == OK ? read_configuration(db, &out->configuration) : error;
 }

@@ -12,7 +12,8 @@
  *   meta      one row: what of the log is in here. Written in the transaction of the data (trap 18).
  *             compact_progress: up to this change history is free of what compaction removes
  *   members   the configuration as of meta.applied_index (trap 44); removed_members: ids that were in
- *             it once and never come back (trap 42)
+ *             it once and never come back (trap 42); declared_members: those who are to come
+ *   wish      one row: how many should vote (0: auto), after which silence a voter is replaced
  *
  * change is revision << 20 | order within the revision: one integer, so that history is a rowid table.
  *
@@ -46,7 +47,21 @@ MUST_USE enum err kv_path(const char *data_dir, uint32_t group, uint64_t generat
     " (SELECT count(*) FROM current c WHERE c.lease = l.lease_id AND c.lease <> 0) AS key_count"   \
     " FROM leases l ORDER BY deadline_us;"
 
-#define KV_MEMBERS_LEAVING "leaving INTEGER NOT NULL DEFAULT 0"
+#define KV_MEMBERS_LEAVING  "leaving INTEGER NOT NULL DEFAULT 0"
+#define KV_MEMBERS_ADDED_AS "added_as INTEGER NOT NULL DEFAULT 0"
+
+#define KV_WISH                                                                                    \
+    "CREATE TABLE wish("                                                                           \
+    " one INTEGER PRIMARY KEY CHECK(one = 1),"                                                     \
+    " voters INTEGER NOT NULL,"                                                                    \
+    " heal_after_s INTEGER NOT NULL,"                                                              \
+    " paused INTEGER NOT NULL);"                                                                   \
+                                                                                                   \
+    "CREATE TABLE declared_members("                                                               \
+    " position INTEGER PRIMARY KEY,"                                                               \
+    " member_id INTEGER NOT NULL UNIQUE,"                                                          \
+    " peer TEXT NOT NULL,"                                                                         \
+    " learner INTEGER NOT NULL);"
 
 #define KV_REMOVED_MEMBERS                                                                         \
     "CREATE TABLE removed_members("                                                                \
@@ -69,7 +84,9 @@ MUST_USE enum err kv_path(const char *data_dir, uint32_t group, uint64_t generat
     "ALTER TABLE meta ADD COLUMN " KV_META_CLUSTER_TIME ";"                                        \
     "ALTER TABLE meta ADD COLUMN " KV_META_COMPACT_PROGRESS ";" KV_LEASES                          \
     "ALTER TABLE members ADD COLUMN " KV_MEMBERS_LEAVING ";" KV_REMOVED_MEMBERS                    \
-    "DROP VIEW members_readable;" KV_MEMBERS_READABLE
+    "ALTER TABLE members ADD COLUMN " KV_MEMBERS_ADDED_AS ";"                                      \
+    "DROP VIEW members_readable;" KV_MEMBERS_READABLE KV_WISH                                      \
+    "INSERT INTO wish SELECT 1, count(*), 60, 0 FROM members WHERE voter_incoming;"
 
 #define KV_SCHEMA                                                                                  \
     "CREATE TABLE meta("                                                                           \
@@ -89,9 +106,9 @@ MUST_USE enum err kv_path(const char *data_dir, uint32_t group, uint64_t generat
     " peer TEXT NOT NULL,"                                                                         \
     " client TEXT NOT NULL,"                                                                       \
     " voter_incoming INTEGER NOT NULL,"                                                            \
-    " voter_outgoing INTEGER NOT NULL, " KV_MEMBERS_LEAVING ");"                                   \
+    " voter_outgoing INTEGER NOT NULL, " KV_MEMBERS_LEAVING ", " KV_MEMBERS_ADDED_AS ");"          \
                                                                                                    \
-        KV_REMOVED_MEMBERS                                                                         \
+        KV_REMOVED_MEMBERS KV_WISH "INSERT INTO wish VALUES(1, 0, 60, 0);"                         \
                                                                                                    \
     "CREATE TABLE current("                                                                        \
     " key BLOB PRIMARY KEY,"                                                                       \

@@ -34,6 +34,7 @@ struct kv_writer {
     struct kv_compact compact;
     sqlite3_stmt *history_insert, *current_write, *members_clear, *member_insert;
     sqlite3_stmt *removed_clear, *removed_insert;
+    sqlite3_stmt *wish_write, *declared_clear, *declared_insert;
     sqlite3_stmt *cluster_write, *meta_write, *lease_write, *lease_delete;
 };
 
@@ -80,10 +81,14 @@ static enum err prepare_all(struct kv_writer *w)
                             "depth, deleted) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)"},
         {&w->members_clear, "DELETE FROM members"},
         {&w->member_insert, "INSERT INTO members(position, member_id, name, peer, client, "
-                            "voter_incoming, voter_outgoing, leaving) "
-                            "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"},
+                            "voter_incoming, voter_outgoing, leaving, added_as) "
+                            "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"},
         {&w->removed_clear, "DELETE FROM removed_members"},
         {&w->removed_insert, "INSERT INTO removed_members(position, member_id) VALUES(?1, ?2)"},
+        {&w->wish_write, "UPDATE wish SET voters = ?1, heal_after_s = ?2, paused = ?3"},
+        {&w->declared_clear, "DELETE FROM declared_members"},
+        {&w->declared_insert, "INSERT INTO declared_members(position, member_id, peer, learner) "
+                              "VALUES(?1, ?2, ?3, ?4)"},
         {&w->cluster_write, "UPDATE meta SET cluster_id = ?1"},
         {&w->meta_write, "UPDATE meta SET applied_index = ?1, applied_term = ?2, revision = ?3, "
                          "compact_revision = ?4, cluster_time_us = ?5"},
@@ -245,6 +250,7 @@ static enum err write_members(struct kv_writer *w, const struct configuration *c
         db_bind_u64(s, 6, m->voter_incoming ? 1 : 0);
         db_bind_u64(s, 7, m->voter_outgoing ? 1 : 0);
         db_bind_u64(s, 8, m->leaving ? 1 : 0);
+        db_bind_u64(s, 9, m->added_as);
         error = db_run(&w->db, s);
     }
     if (error == OK) {
@@ -254,6 +260,22 @@ static enum err write_members(struct kv_writer *w, const struct configuration *c
         db_bind_u64(w->removed_insert, 1, i + 1);
         db_bind_u64(w->removed_insert, 2, c->removed[i]);
         error = db_run(&w->db, w->removed_insert);
+    }
+    if (error == OK) {
+        db_bind_u64(w->wish_write, 1, c->wish.voters);
+        db_bind_u64(w->wish_write, 2, c->wish.heal_after_s);
+        db_bind_u64(w->wish_write, 3, c->wish.paused ? 1 : 0);
+        error = db_run(&w->db, w->wish_write);
+    }
+    if (error == OK) {
+        error = db_run(&w->db, w->declared_clear);
+    }
+    for (size_t i = 0; error == OK && i < c->declared_count; i++) {
+        db_bind_u64(w->declared_insert, 1, i + 1);
+        db_bind_u64(w->declared_insert, 2, c->declared[i].id);
+        db_bind_text(w->declared_insert, 3, c->declared[i].peer);
+        db_bind_u64(w->declared_insert, 4, c->declared[i].learner ? 1 : 0);
+        error = db_run(&w->db, w->declared_insert);
     }
     return error;
 }

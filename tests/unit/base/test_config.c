@@ -128,6 +128,8 @@ static void defaults_lie_in_their_own_range(void)
             CU_ASSERT_EQUAL(key->size, sizeof(uint64_t));
         } else if (key->type == CONFIG_FLAG) {
             CU_ASSERT_EQUAL(key->size, sizeof(bool));
+        } else if (key->type == CONFIG_VOTERS) {
+            CU_ASSERT_EQUAL(key->size, sizeof(uint32_t));
         } else if (key->type != CONFIG_LEVEL) {
             CU_ASSERT_EQUAL(key->size, key->most + 1);
         }
@@ -337,6 +339,30 @@ static void problem_is_cut_to_its_room(void)
     memset(small, 'x', sizeof(small));
     CU_ASSERT_EQUAL(config_load("/nonexistent/x.conf", &c, small, sizeof(small)), ERR_IO);
     CU_ASSERT_EQUAL(small[sizeof(small) - 1], '\0');
+}
+
+static void the_wish_is_read_and_printed(void)
+{
+    struct config c;
+    CU_ASSERT_EQUAL_FATAL(load(HEAD MEMBERS, &c), OK);
+    CU_ASSERT_EQUAL(c.voters, CONFIG_VOTERS_LISTED);
+    CU_ASSERT_EQUAL(c.heal_after_s, WISH_HEAL_AFTER_S);
+    CU_ASSERT_FALSE(c.admit_declared);
+    CU_ASSERT_EQUAL_FATAL(load(HEAD MEMBERS "membership = { voters = 5; heal_after_s = 0; "
+                                            "admit = \"declared\"; };",
+                               &c),
+                          OK);
+    CU_ASSERT_EQUAL(c.voters, 5);
+    CU_ASSERT_EQUAL(c.heal_after_s, WISH_HEAL_NEVER);
+    CU_ASSERT_TRUE(c.admit_declared);
+    CU_ASSERT_EQUAL_FATAL(load(HEAD MEMBERS "membership = { voters = \"auto\"; };", &c), OK);
+    CU_ASSERT_EQUAL(c.voters, WISH_VOTERS_AUTO);
+    CU_ASSERT_TRUE(refused(HEAD MEMBERS "membership = { voters = 4; };", 10, "membership.voters"));
+    CU_ASSERT_TRUE(refused(HEAD MEMBERS "membership = { voters = 9; };", 10, "membership.voters"));
+    CU_ASSERT_TRUE(
+        refused(HEAD MEMBERS "membership = { voters = \"all\"; };", 10, "membership.voters"));
+    CU_ASSERT_TRUE(
+        refused(HEAD MEMBERS "membership = { admit = \"few\"; };", 10, "membership.admit"));
 }
 
 static void syntax_is_refused(void)
@@ -584,7 +610,7 @@ SUITE("base config", TEST(least_file_gets_the_defaults), TEST(defaults_lie_in_th
       TEST(comments_and_texts_keep_their_digits), TEST(printed_form_parses_back_equal),
       TEST(printed_form_has_every_key), TEST(sample_parses_and_names_every_key),
       TEST(unreadable_file_is_an_io_error), TEST(problem_is_cut_to_its_room),
-      TEST(syntax_is_refused), TEST(zero_octet_is_refused),
+      TEST(the_wish_is_read_and_printed), TEST(syntax_is_refused), TEST(zero_octet_is_refused),
       TEST(unknown_keys_are_refused_at_every_depth), TEST(missing_keys_are_refused),
       TEST(wrong_types_are_refused), TEST(numbers_out_of_range_are_refused),
       TEST(bad_names_are_refused), TEST(bad_addresses_are_refused), TEST(relations_are_refused),

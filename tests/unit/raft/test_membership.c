@@ -242,10 +242,84 @@ static void long_peer(struct configuration *c)
     memset(c->members[0].peer, 'p', MEMBER_ADDRESS_MAX);
 }
 
+static void wish_of_too_many(struct configuration *c)
+{
+    c->wish.voters = MEMBERS_MAX + 1;
+}
+
+static void declared_member(struct configuration *c)
+{
+    c->declared[c->declared_count++] =
+        (struct declared_member){.id = c->members[0].id, .peer = "h:1"};
+}
+
+static void declared_without_address(struct configuration *c)
+{
+    c->declared[c->declared_count++] = (struct declared_member){.id = 77};
+}
+
+/* The wish and those who are to come travel with the members. */
+static void the_wish_is_kept(void)
+{
+    struct configuration c = make(3, 7, 7);
+    struct configuration back;
+    struct buffer data = {0};
+    c.wish = (struct cluster_wish){.voters = 5, .heal_after_s = 90, .paused = true};
+    c.members[1].added_as = 99;
+    c.declared[c.declared_count++] =
+        (struct declared_member){.id = 77, .peer = "h7:1", .learner = true};
+    configuration_encode(&c, &data);
+    CU_ASSERT_EQUAL_FATAL(configuration_decode(view_of(data.data, data.size), &back), OK);
+    CU_ASSERT_EQUAL(back.wish.voters, 5);
+    CU_ASSERT_EQUAL(back.wish.heal_after_s, 90);
+    CU_ASSERT_TRUE(back.wish.paused);
+    CU_ASSERT_EQUAL(back.members[0].added_as, 0);
+    CU_ASSERT_EQUAL(back.members[1].added_as, 99);
+    CU_ASSERT_EQUAL(configuration_find_declared(&back, 77), 0);
+    CU_ASSERT_EQUAL(configuration_find_declared(&back, 78), -1);
+    CU_ASSERT_TRUE(back.declared[0].learner);
+    CU_ASSERT_STRING_EQUAL(back.declared[0].peer, "h7:1");
+    buffer_free(&data);
+}
+
+/* Format 1 had no wish: as many voters as there were. */
+static void format_1_wishes_what_it_has(void)
+{
+    static const uint8_t old[] = {
+        1, 0, 0, 0, 0, 0, 0, 0, 9, 1, /* format, cluster, count */
+        0, 0, 0, 0, 0, 0, 0, 7, 3, 0, 0, 0, 1, 'n', 0, 0, 0, 0, 0, 0, 0, 0, /* a voter */
+        0,                                                                  /* nobody removed */
+    };
+    struct buffer now = {0};
+    struct configuration c = make(1, 1, 1);
+    configuration_encode(&c, &now); /* tells how numbers lie */
+    bool little = now.data[1] != 0;
+    buffer_free(&now);
+    uint8_t octets[sizeof(old)];
+    memcpy(octets, old, sizeof(old));
+    if (little) {
+        const size_t words[][2] = {{1, 8}, {10, 8}, {19, 4}, {24, 4}, {28, 4}};
+        for (size_t i = 0; i < ARRAY_COUNT(words); i++) {
+            for (size_t k = 0; k < words[i][1]; k++) {
+                octets[words[i][0] + k] = old[words[i][0] + words[i][1] - 1 - k];
+            }
+        }
+    }
+    CU_ASSERT_EQUAL_FATAL(configuration_decode(view_of(octets, sizeof(octets)), &c), OK);
+    CU_ASSERT_EQUAL(c.count, 1);
+    CU_ASSERT_EQUAL(c.members[0].id, 7);
+    CU_ASSERT_EQUAL(c.wish.voters, 1);
+    CU_ASSERT_EQUAL(c.wish.heal_after_s, WISH_HEAL_AFTER_S);
+    CU_ASSERT_FALSE(c.wish.paused);
+}
+
 static void malformed_configurations_are_refused(void)
 {
+    CU_ASSERT_EQUAL(decode_changed(wish_of_too_many, 0, -1), ERR_MALFORMED);
+    CU_ASSERT_EQUAL(decode_changed(declared_member, 0, -1), ERR_MALFORMED);
+    CU_ASSERT_EQUAL(decode_changed(declared_without_address, 0, -1), ERR_MALFORMED);
     CU_ASSERT_EQUAL(decode_changed(NULL, 0, -1), OK);
-    CU_ASSERT_EQUAL(decode_changed(NULL, 0, 2), ERR_NEWER_FORMAT);
+    CU_ASSERT_EQUAL(decode_changed(NULL, 0, CONFIGURATION_FORMAT + 1), ERR_NEWER_FORMAT);
     CU_ASSERT_EQUAL(decode_changed(NULL, 0, 0), ERR_MALFORMED);
     CU_ASSERT_EQUAL(decode_changed(NULL, 9, MEMBERS_MAX + 1), ERR_MALFORMED); /* count */
     CU_ASSERT_EQUAL(decode_changed(NULL, 18, 8), ERR_MALFORMED);              /* flags */
@@ -491,7 +565,8 @@ static void a_begin_that_was_interrupted_goes_on(void)
 
 SUITE("raft: membership", TEST(quorums_are_majorities_of_both_halves),
       TEST(the_quorum_value_is_the_greatest_a_quorum_has), TEST(members_are_found_by_id_and_name),
-      TEST(a_configuration_travels_whole), TEST(malformed_configurations_are_refused),
+      TEST(a_configuration_travels_whole), TEST(the_wish_is_kept),
+      TEST(format_1_wishes_what_it_has), TEST(malformed_configurations_are_refused),
       TEST(configurations_roll_back_with_the_log), TEST(a_node_can_become_blank_again),
       TEST(a_leader_follows_its_configuration),
       TEST(after_a_restart_it_rolls_back_to_what_is_applied), TEST(a_cluster_begins_with_one_entry),

@@ -257,6 +257,10 @@ static void members_kept(void)
         b->members->removed[0] = 7;
         b->members->removed[1] = UINT64_MAX;
         b->members->removed_count = 2;
+        b->members->wish = (struct cluster_wish){.voters = 5, .heal_after_s = 7, .paused = true};
+        b->members->declared_count = 1;
+        b->members->declared[0] =
+            (struct declared_member){.id = UINT64_MAX - 9, .peer = "new:1", .learner = true};
         for (uint64_t i = 0; i < (round == 0 ? 5 : 3); i++) {
             struct member *m = &b->members->members[b->members->count++];
             m->id = UINT64_MAX - i;
@@ -284,6 +288,13 @@ static void members_kept(void)
     CU_ASSERT_FALSE(meta.configuration.members[1].voter_outgoing);
     CU_ASSERT_FALSE(meta.configuration.members[1].leaving);
     CU_ASSERT_TRUE(meta.configuration.members[2].leaving);
+    CU_ASSERT_EQUAL(meta.configuration.wish.voters, 5);
+    CU_ASSERT_EQUAL(meta.configuration.wish.heal_after_s, 7);
+    CU_ASSERT_TRUE(meta.configuration.wish.paused);
+    CU_ASSERT_EQUAL(meta.configuration.declared_count, 1);
+    CU_ASSERT_EQUAL(meta.configuration.declared[0].id, UINT64_MAX - 9);
+    CU_ASSERT_STRING_EQUAL(meta.configuration.declared[0].peer, "new:1");
+    CU_ASSERT_TRUE(meta.configuration.declared[0].learner);
     CU_ASSERT_EQUAL(meta.configuration.removed_count, 2);
     CU_ASSERT_EQUAL(meta.configuration.removed[0], 7);
     CU_ASSERT_EQUAL(meta.configuration.removed[1], UINT64_MAX);

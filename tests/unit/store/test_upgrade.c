@@ -74,6 +74,8 @@ static void check_kv_content(const char *folder, const struct kv_meta *meta)
     CU_ASSERT_EQUAL(meta->revision, 3);
     CU_ASSERT_EQUAL(meta->configuration.cluster_id, 5);
     CU_ASSERT_EQUAL(meta->configuration.count, 1);
+    CU_ASSERT_EQUAL(meta->configuration.wish.voters, 1); /* as many as there were */
+    CU_ASSERT_EQUAL(meta->configuration.wish.heal_after_s, 60);
     CU_ASSERT_EQUAL_FATAL(kv_reader_open(folder, 0, 0, &r, problem, sizeof(problem)), OK);
     CU_ASSERT_EQUAL(kv_reader_current(r, view_of_text("k"), &current), OK);
     CU_ASSERT_EQUAL(current.change, change_id(3, 0));
