@@ -162,14 +162,14 @@ fuzz:
 	    -artifact_prefix=$(BUILD)/fuzz/")
 
 # The same random operations to holdfast and to etcd (tests/diff/diff.py). SEED=n OPS=m runs what was reported,
-# FAMILIES=kv,txn only those operations, SHRINK=1 leaves out what a difference does not need.
+# FAMILIES=kv,txn only those operations, SHRINK=1 leaves out what a difference does not need, PAUSES=1 stops nodes.
 .PHONY: diff diff-docs
 OPS ?= 100000
 diff:
 	@.ci/deps build test
 	@$(MAKE) --no-print-directory -j2 all
 	@BUILD=$(abspath $(BUILD)) /usr/bin/python3 tests/diff/diff.py --ops $(OPS) $(if $(SEED),--seed $(SEED)) \
-	    $(if $(FAMILIES),--families $(FAMILIES)) $(if $(SHRINK),--shrink) $(if $(AGAINST),--against $(AGAINST))
+	    $(if $(FAMILIES),--families $(FAMILIES)) $(if $(SHRINK),--shrink) $(if $(PAUSES),--pauses) $(if $(AGAINST),--against $(AGAINST))
 
 diff-docs:
 	@/usr/bin/python3 tests/diff/diff.py --docs

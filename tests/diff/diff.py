@@ -8,14 +8,17 @@ things, generate.py for what is drawn, differences.py for what may differ and wh
     make diff                    100,000 operations from a fresh seed
     make diff SEED=17 OPS=5000   the run that was reported
     make diff SEED=17 OPS=5000 SHRINK=1     and leave out what the difference does not need
+    make diff PAUSES=1                      nodes are stopped during the run, the leader too
 
 A difference ends the run with exit code 1 and prints the seed, the operation's number, the operation and both
 answers; all operations up to there are kept in a file that --replay runs again.
 """
 import argparse
 import os
+import random
 import signal
 import sys
+import threading
 import time
 
 import sides
@@ -44,11 +47,40 @@ def start_pair(against):
     return left, right
 
 
+class Pauses:
+    """Stops one node of holdfast after the other for longer than an election timeout, the leader too, while
+    the run goes on: answers and events must be the same."""
+
+    EVERY_S, FOR_S = 3, 2.5
+
+    def __init__(self, cluster, seed):
+        self.count = 0
+        self._nodes = list(cluster)
+        self._draw = random.Random(seed)
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self):
+        while not self._end.wait(self.EVERY_S):
+            node = self._draw.choice(self._nodes)
+            node.pause()
+            self._end.wait(self.FOR_S)
+            node.resume()
+            self.count += 1
+
+    def stop(self):
+        self._end.set()
+        self._thread.join()
+
+
 def summary(run, seconds):
     total = sum(run.count.values())
     kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(run.count.items(), key=lambda i: -i[1]))
     print(f"{total} operations in {seconds:.0f} s ({total / max(seconds, 0.001):.0f} a second), "
           f"{run.refused} refused by both, revision {run.revision}: {kinds}")
+    if run.again:
+        print(f"{run.again} reads were asked again after a change of leaders")
     for name, count in sorted(run.known.used.items()):
         print(f"known difference {name}: {count} times")
 
@@ -74,6 +106,7 @@ def main():
                         help="etcd: a second etcd stands in for holdfast, a test of the test")
     parser.add_argument("--replay", metavar="FILE", help="run the operations in FILE")
     parser.add_argument("--shrink", action="store_true", help="after a difference, look for fewer operations")
+    parser.add_argument("--pauses", action="store_true", help="stop nodes for a while during the run, the leader too")
     parser.add_argument("--docs", action="store_true", help="write the table into docs/compatibility.md")
     args = parser.parse_args()
     if args.docs:
@@ -92,6 +125,7 @@ def main():
     began = time.monotonic()
     failure = None
     run = Run(left, right)
+    pauses = Pauses(right.cluster, args.seed) if args.pauses else None
     try:
         if args.replay:
             run = replay(left, right, operations.load(args.replay))
@@ -104,6 +138,9 @@ def main():
         if args.replay:
             print(f"\nDIFFERENCE at operation {failure.number}: {failure.op}\n{failure}")
     finally:
+        if pauses is not None:
+            pauses.stop()
+            print(f"{pauses.count} times a node was stopped for {pauses.FOR_S} s")
         try:
             left.stop()
             right.stop()

@@ -327,8 +327,10 @@ class Generator:
         return request
 
     def txn(self):
-        request = self.txn_request()
-        # of serializable ranges alone: the node answers from what it has applied
+        return self.txn_op(self.txn_request())
+
+    def txn_op(self, request):
+        """One of serializable ranges alone, or of nothing, is answered from what the node has applied."""
         local = all(op.HasField("request_range") and op.request_range.serializable
                     for op in list(request.success) + list(request.failure))
         return Op("Txn", self.node(), request, local=local)
@@ -361,13 +363,12 @@ class Generator:
                 op.request_range.serializable = True
                 op.request_range.sort_order = min(op.request_range.sort_order, 2)
                 op.request_range.revision = max(op.request_range.revision, 0)
-            return Op("Txn", self.node(), request, local=True)
         else:
             inner = request
             for _ in range(20):
                 inner = inner.success.add().request_txn
             inner.success.add().request_put.key = b"deep"
-        return Op("Txn", self.node(), request)
+        return self.txn_op(request)
 
     # ---- Compact
 
@@ -525,7 +526,7 @@ class Generator:
                                  '{"KEY":"YQ=="}', '{"key":"YQ==","sort_order":"UP"}', "null"))
         if body.endswith(("trailing", '"YQ"}', '"_w=="}')):
             kind = "Range"  # the sides differ in whether they take it: nothing may be written
-        return Op(kind, self.node(), via="json", detail={"body": body})
+        return Op(kind, self.node(), local=kind == "Txn", via="json", detail={"body": body})
 
     # ---- large requests
 

@@ -52,6 +52,35 @@ class Scenarios(unittest.TestCase):
         stream.wait(lambda s: s.control, "created")
         return stream
 
+    def test_headers(self):
+        """Cluster answers have no revision, Defragment has no header, everything else says the current one."""
+        for side in self.each():
+            revision = self.ask(side, "Put", pb.PutRequest(key=b"header")).header.revision
+            members = side.clients[0].members()
+            self.assertEqual(members.header.revision, 0)
+            self.assertGreater(members.header.raft_term, 0)
+            self.assertEqual([m.ID for m in members.members], sorted(m.ID for m in members.members))
+            self.assertEqual(side.clients[0].status().header.revision, revision)
+            self.assertFalse(self.ask(side, "Defragment", pb.DefragmentRequest()).HasField("header"))
+
+    def test_half_a_revision_is_never_seen(self):
+        """What a transaction writes is there at once, on each node, for reads and for watches."""
+        for side in self.each():
+            stream = self.watch(side, pb.WatchCreateRequest(key=b"whole/", range_end=b"whole0"), node=2)
+            for number in range(50):
+                request = pb.TxnRequest()
+                for key in (b"whole/1", b"whole/2"):
+                    request.success.add().request_put.CopyFrom(pb.PutRequest(key=key, value=b"%d" % number))
+                pending = side.send(number, METHODS["Txn"], request)
+                reads = [side.send(node, METHODS["Range"], pb.RangeRequest(key=b"whole/", range_end=b"whole0"))
+                         for node in range(3)]
+                for answer in [side.wait(read) for read in reads]:
+                    self.assertEqual(len({kv.value for kv in answer.message.kvs}) > 1, False)
+                self.assertEqual(side.wait(pending).code, 0)
+            stream.wait(lambda s: len(s.events[0]) >= 100, "100 events")
+            self.assertEqual([(event.kv.key, event.kv.value) for _, _, event in stream.events[0]],
+                             [(key, b"%d" % number) for number in range(50) for key in (b"whole/1", b"whole/2")])
+
     def test_the_least_time_of_a_lease(self):
         for side in self.each():
             for asked in (-5, 0, 1, 2, 3):
