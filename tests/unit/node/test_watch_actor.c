@@ -148,7 +148,28 @@ static void add_entry(struct fixture *f, struct entries *entries, const struct c
     entries_add(entries, &e);
 }
 
-/* One entry: a put, or a deletion of a few keys in one revision. */
+/* A life ends and another begins in one revision: the put begins one, so nothing was before it. */
+static void end_and_begin(struct fixture *f, struct entries *entries, int key)
+{
+    char value[40];
+    (void)snprintf(value, sizeof(value), "value-%zu", f->event_count);
+    struct txn_op ops[] = {
+        {.kind = TXN_DELETE_RANGE, .key = key_name(key)},
+        {.kind = TXN_PUT, .key = key_name(key), .value = view_of_text(value)},
+    };
+    const struct txn_body body = {.success = ops, .success_count = ARRAY_COUNT(ops)};
+    struct buffer octets = {0};
+    txn_body_encode(&body, &octets);
+    const struct command txn = {
+        .op = COMMAND_TXN, .key = key_name(key), .body = view_of(octets.data, octets.size)};
+    add_entry(f, entries, &txn);
+    buffer_free(&octets);
+    f->revision++;
+    model_add(f, key, true, "");
+    model_add(f, key, false, value);
+}
+
+/* One entry: a put, a deletion of a few keys in one revision, or both of one key. */
 static void draw_entry(struct fixture *f, struct entries *entries)
 {
     int key = (int)random_below(&f->seed, KEYS);
@@ -157,6 +178,10 @@ static void draw_entry(struct fixture *f, struct entries *entries)
         f->compact_revision += 1 + (int64_t)random_below(&f->seed, span);
         const struct command compact = {.op = COMMAND_COMPACT, .revision = f->compact_revision};
         add_entry(f, entries, &compact);
+        return;
+    }
+    if (f->values[key][0] != 0 && random_below(&f->seed, 10) == 0) {
+        end_and_begin(f, entries, key);
         return;
     }
     if (random_below(&f->seed, 5) > 0) {
