@@ -48,6 +48,42 @@ void socket_address_text(const struct socket_address *address, char *out, size_t
     }
 }
 
+bool socket_remote_address(int fd, struct socket_address *out)
+{
+    struct socket_address address = {.size = sizeof(struct sockaddr_in6)};
+    if (getpeername(fd, &address.any, &address.size) != 0) {
+        return false;
+    }
+    if (address.any.sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&address.v6.sin6_addr)) {
+        struct socket_address mapped = address;
+        memset(&address, 0, sizeof(address));
+        address.size = sizeof(address.v4);
+        address.v4.sin_family = AF_INET;
+        address.v4.sin_port = mapped.v6.sin6_port;
+        memcpy(&address.v4.sin_addr, &mapped.v6.sin6_addr.s6_addr[12], sizeof(address.v4.sin_addr));
+    } else if (address.any.sa_family != AF_INET && address.any.sa_family != AF_INET6) {
+        return false;
+    }
+    *out = address;
+    return true;
+}
+
+bool socket_address_equal(const struct socket_address *a, const struct socket_address *b)
+{
+    if (a->any.sa_family != b->any.sa_family) {
+        return false;
+    }
+    switch (a->any.sa_family) {
+    case AF_INET:
+        return a->v4.sin_port == b->v4.sin_port && a->v4.sin_addr.s_addr == b->v4.sin_addr.s_addr;
+    case AF_INET6:
+        return a->v6.sin6_port == b->v6.sin6_port &&
+               memcmp(&a->v6.sin6_addr, &b->v6.sin6_addr, sizeof(a->v6.sin6_addr)) == 0;
+    default:
+        return false;
+    }
+}
+
 void socket_remote_text(int fd, char *out, size_t out_size)
 {
     struct socket_address address = {.size = sizeof(struct sockaddr_in6)};

@@ -33,7 +33,11 @@ struct socket_address {
 
 /* "1.2.3.4:80" or "[::1]:80" of an address; "?" for other families. */
 void socket_address_text(const struct socket_address *address, char *out, size_t out_size);
-/* The same of the other end of a connection. */
+/* The other end of a connection; an IPv4 address in IPv6's clothes is given as what it is. False: unknown. */
+MUST_USE bool socket_remote_address(int fd, struct socket_address *out);
+/* Address and port are the same. */
+MUST_USE bool socket_address_equal(const struct socket_address *a, const struct socket_address *b);
+/* socket_address_text of the other end of a connection. */
 void socket_remote_text(int fd, char *out, size_t out_size);
 
 /*

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * peer.h: the peer actor's private state, shared by its three files: peer_outbound.c (the connection
- * we dialled, on which we send), peer_inbound.c (the one the peer dialled, on which we receive) and
+ * peer.h: the peer actor's private state, shared by its four files: peer_outbound.c (the connection
+ * we dialled, on which we send), peer_lookup.c (where to dial), peer_inbound.c (the one the peer dialled, on which we receive) and
  * peer_actor.c (messages, timers, what is known of the peer). Nobody else includes it.
  *
  *   our side     WAITING -> RESOLVING -> CONNECTING -> GREETING -> UP, from each back to WAITING
@@ -14,7 +14,11 @@
  * Invariants
  *  0. Whom it talks to may change (PEER_TARGET); nothing of the one before stays. Without an address it is
  *     at rest: nothing is dialled, nothing is armed.
- *  1. The name is resolved again at every dial; its addresses are tried in turn.
+ *  1. The name is resolved again at every dial; its addresses are tried in turn. Name servers that do not answer
+ *     keep nobody apart: then the address from which the peer has dialled us and the one that worked last are
+ *     tried. Whoever answers there has to say its name, as everywhere.
+ *  1a. While the peer is silent, its name is looked up again every PEER_LOOK_US; a connection to an address that the
+ *     name does not stand for any more is given up.
  *  2. Unsent octets never exceed the core's window + PEER_UNSENT_BYTES_MAX + one frame; a peer that takes nothing for
  *     stall_us is disconnected. So a dead or blocked peer costs bounded memory.
  *  3. Input per look at a socket is bounded by PEER_READS_PER_READY reads.
@@ -42,7 +46,8 @@
 
 #define PEER_BACKOFF_MIN_US      (50 * PEER_US_PER_MS)
 #define PEER_DIAL_TIMEOUT_MIN_MS 1000 /* one address, and the greeting behind it */
-#define PEER_STALL_TIMEOUTS      4    /* election timeouts without taking an octet */
+#define PEER_LOOK_US             (5000 * PEER_US_PER_MS)
+#define PEER_STALL_TIMEOUTS      4 /* election timeouts without taking an octet */
 #define PEER_STALL_MIN_MS        1000
 
 _Static_assert(PEER_UNSENT_BYTES_MAX >= 4 * PEER_FRAME_BYTES_MAX, "room for some frames");
@@ -67,7 +72,13 @@ struct outbound {
     struct resolver *resolver;
     bool second_turn; /* the next dial goes to settings.second */
     struct resolve_answer found;
-    size_t found_next; /* the first address not yet tried */
+    size_t found_next;                    /* the first address not yet tried */
+    char dialled[MEMBER_ADDRESS_MAX + 1]; /* whose lookup `found` is, as the target said it */
+    struct socket_address good;           /* of the last connection that came up ... */
+    char good_of[MEMBER_ADDRESS_MAX + 1]; /* ... and what was dialled then; "": none yet */
+    uint64_t names_told; /* hash of the lookup's failure last logged; 0: it works */
+    uint64_t look_at_us,
+        look_received_bytes; /* UP: the next look at the name; p->received_bytes then */
     struct peer_decoder decoder;
     struct buffer unsent; /* from unsent_start on */
     size_t unsent_start;
@@ -151,6 +162,16 @@ void peer_outbound_retarget(struct peer *p, uint64_t now_us);
 /* Another connection showed a newer start of the peer than ours talks to. */
 void peer_outbound_restarted(struct peer *p, uint64_t now_us);
 void peer_outbound_stop(struct peer *p, uint64_t now_us);
+
+/* ---- peer_lookup.c ------------------------------------------------------------------------------ */
+
+/* Look up an address of the target, which is noted as what is dialled. False: it is none. */
+MUST_USE bool peer_lookup_start(struct peer *p, const char *address);
+/* out.found is what the lookup gave, perhaps an error: addresses that are known otherwise are put behind. Logs
+ * when looking names up stops working and when it works again. */
+void peer_lookup_done(struct peer *p);
+/* The same while our connection is up: does the name still stand for its other end? True if unknown. */
+MUST_USE bool peer_lookup_confirms(struct peer *p);
 
 /* ---- peer_inbound.c ----------------------------------------------------------------------------- */
 

@@ -14,12 +14,13 @@
 #include <unistd.h>
 
 #define RESOLVE_TIMEOUT_US    (5000 * PEER_US_PER_MS)
+#define RESOLVE_KNOWN_US      (1000 * PEER_US_PER_MS) /* where an address is known to fall back on */
+#define NO_ANSWER             "name servers do not answer"
 #define RESOLVE_TRY_MS        1000
 #define RESOLVE_TRIES         2
 #define PEER_WRITE_BYTES      ((size_t)1 << 20) /* offered to the socket at once */
 #define PEER_WRITES_PER_FLUSH 8
 #define OUT_KEEP_BYTES        ((size_t)1 << 20) /* capacity kept by an empty output buffer */
-#define HOST_TEXT_MAX         255
 #define REASON_MAX            (PEER_SENTENCE_MAX + 64)
 
 static const bool legal_moves[OUT_STATES][OUT_STATES] = {
@@ -256,35 +257,68 @@ static void dial_next(struct peer *p, uint64_t now_us, const char *reason)
     outbound_fail(p, now_us, "%s", reason);
 }
 
-static void dial_resolved(struct peer *p, uint64_t now_us)
+/* ---- dialling by name --------------------------------------------------------------------------- */
+
+static void dial_found(struct peer *p, uint64_t now_us)
 {
     struct outbound *out = &p->out;
-    if (out->state != OUT_RESOLVING || !resolve_take(out->resolver, &out->found)) {
-        return;
-    }
-    if (out->found.error != OK) {
-        outbound_fail(p, now_us, "%s", out->found.reason);
-        return;
-    }
+    peer_lookup_done(p);
     out->found_next = 0;
-    dial_next(p, now_us, "no address");
+    dial_next(p, now_us, out->found.error != OK ? out->found.reason : "no address");
+}
+
+static void dial_resolved(struct peer *p, uint64_t now_us)
+{
+    if (p->out.state == OUT_RESOLVING && resolve_take(p->out.resolver, &p->out.found)) {
+        dial_found(p, now_us);
+    }
+}
+
+/* The name servers take too long. */
+static void dial_unresolved(struct peer *p, uint64_t now_us)
+{
+    resolve_cancel(p->out.resolver);
+    p->out.found = (struct resolve_answer){.error = ERR_ADDRESS, .reason = NO_ANSWER};
+    dial_found(p, now_us);
+}
+
+/* A connection is up and the peer says nothing: does its name still stand for where we are connected? */
+static void look_again(struct peer *p, uint64_t now_us)
+{
+    struct outbound *out = &p->out;
+    bool silent = p->received_bytes == out->look_received_bytes;
+    out->look_at_us = now_us + PEER_LOOK_US;
+    out->look_received_bytes = p->received_bytes;
+    resolve_cancel(out->resolver);
+    if (silent) {
+        bool same = strcmp(out->dialled, p->settings.second) == 0;
+        if (!peer_lookup_start(p, same ? p->settings.second : p->settings.address)) {
+            return; /* there is no address any more: the target is about to change */
+        }
+    }
+}
+
+static void looked(struct peer *p, uint64_t now_us)
+{
+    struct outbound *out = &p->out;
+    if (out->state == OUT_UP && resolve_take(out->resolver, &out->found) &&
+        !peer_lookup_confirms(p)) {
+        outbound_fail(p, now_us, "its name stands for another address now");
+    }
 }
 
 static void dial(struct peer *p, uint64_t now_us)
 {
     struct outbound *out = &p->out;
-    char host[HOST_TEXT_MAX + 1];
-    uint16_t port = 0;
     outbound_move(p, OUT_RESOLVING);
-    out->deadline_us = now_us + RESOLVE_TIMEOUT_US;
     bool second = out->second_turn && p->settings.second[0] != '\0';
     out->second_turn = !out->second_turn;
-    const char *address = second ? p->settings.second : p->settings.address;
-    if (address_split(address, host, sizeof(host), &port) != OK) {
+    if (!peer_lookup_start(p, second ? p->settings.second : p->settings.address)) {
         outbound_fail(p, now_us, "not a host:port address");
         return;
     }
-    resolve_start(out->resolver, host, port);
+    bool known = p->in.fd >= 0 || strcmp(out->good_of, out->dialled) == 0;
+    out->deadline_us = now_us + (known ? RESOLVE_KNOWN_US : RESOLVE_TIMEOUT_US);
     dial_resolved(p, now_us); /* literals and hosts are answered at once */
 }
 
@@ -355,6 +389,11 @@ static void outbound_welcome(struct peer *p, const struct peer_greeting *greetin
     out->hello = greeting->hello;
     out->up_since_us = now_us;
     outbound_move(p, OUT_UP);
+    out->look_at_us = now_us + PEER_LOOK_US;
+    out->look_received_bytes = p->received_bytes;
+    if (socket_remote_address(out->fd, &out->good)) {
+        memcpy(out->good_of, out->dialled, sizeof(out->good_of));
+    }
     if (!out->flapping) {
         log_connected(p);
     }
@@ -435,6 +474,7 @@ void peer_outbound_ready(struct peer *p, int fd, const void *tag, uint32_t event
     if (tag == out->resolver) {
         resolve_ready(out->resolver, fd, readable, writable);
         dial_resolved(p, now_us);
+        looked(p, now_us);
         return;
     }
     ASSERT(tag == out);
@@ -464,7 +504,7 @@ void peer_outbound_expired(struct peer *p, uint64_t now_us)
         resolve_tick(out->resolver);
         dial_resolved(p, now_us);
         if (due && out->state == OUT_RESOLVING) {
-            outbound_fail(p, now_us, "name servers do not answer");
+            dial_unresolved(p, now_us);
         }
         return;
     case OUT_CONNECTING:
@@ -480,9 +520,16 @@ void peer_outbound_expired(struct peer *p, uint64_t now_us)
     case OUT_UP:
         if (out->blocked && out->stall_deadline_us <= now_us) {
             outbound_fail(p, now_us, "it takes no data");
-        } else if (out->flapping && has_lasted(p, now_us)) {
+            return;
+        }
+        if (out->flapping && has_lasted(p, now_us)) {
             log_connected(p);
         }
+        if (out->look_at_us <= now_us) {
+            look_again(p, now_us);
+        }
+        resolve_tick(out->resolver);
+        looked(p, now_us);
         return;
     case OUT_STOPPED:
         return;
@@ -508,14 +555,17 @@ uint64_t peer_outbound_deadline_us(struct peer *p, uint64_t now_us)
     case OUT_CONNECTING:
     case OUT_GREETING:
         return out->deadline_us;
-    case OUT_UP:
+    case OUT_UP: {
+        uint64_t wait_us = resolve_wait_us(out->resolver);
+        at_us = wait_us == UINT64_MAX ? out->look_at_us : lesser(out->look_at_us, now_us + wait_us);
         if (out->blocked) {
-            at_us = out->stall_deadline_us;
+            at_us = lesser(at_us, out->stall_deadline_us);
         }
         if (out->flapping) {
             at_us = lesser(at_us, out->up_since_us + p->backoff_max_us);
         }
         return at_us;
+    }
     case OUT_STOPPED:
         break;
     }
@@ -557,6 +607,8 @@ void peer_outbound_retarget(struct peer *p, uint64_t now_us)
     out->told = p->in.told = 0;
     out->flapping = false;
     out->second_turn = false;
+    out->good_of[0] = '\0';
+    out->names_told = 0;
     out->backoff_us = PEER_BACKOFF_MIN_US;
     out->deadline_us = p->settings.address[0] != '\0' ? now_us : UINT64_MAX;
 }

@@ -346,6 +346,102 @@ static void name_is_resolved_at_every_dial(void)
     name_server_end(&server);
 }
 
+/* Let the name server answer until n1 has dialled the door. */
+static struct raw_peer serve_names_until_dialled(struct name_server *server, int door)
+{
+    struct pollfd list[2] = {{.fd = server->fd, .events = POLLIN}, {.fd = door, .events = POLLIN}};
+    do {
+        CU_ASSERT_FATAL(poll(list, 2, WITNESS_PATIENCE_MS) > 0);
+        name_server_answer(server);
+    } while ((list[1].revents & POLLIN) == 0);
+    struct raw_peer raw = raw_peer_of(raw_accept(door));
+    take_hello(&raw);
+    return raw;
+}
+
+/* Name servers that do not answer, or deny the name, keep nobody apart that was together before; told once. */
+static void last_good_address_when_names_fail(void)
+{
+    static const enum name_server_mood moods[] = {SILENT, NO_SUCH_NAME};
+    for (size_t i = 0; i < ARRAY_COUNT(moods); i++) {
+        struct rig rig;
+        struct name_server server;
+        name_server_start(&server);
+        server.mood = ANSWERS_V4;
+        server.last_octet = 1;
+        set_up_to(&rig, "n2.cluster.example", server.text, ELECTION_MS);
+        actor_start(rig.peer);
+        struct raw_peer raw = serve_names_until_dialled(&server, rig.listening);
+        welcome(&raw, &rig.n2);
+        (void)take_up(&rig);
+        server.mood = moods[i];
+        for (int round = 0; round < 2; round++) {
+            raw_close(&raw);
+            take_down(&rig, 22);
+            raw = serve_names_until_dialled(&server, rig.listening);
+            welcome(&raw, &rig.n2);
+            (void)take_up(&rig);
+        }
+        CU_ASSERT_EQUAL(log_catch_count(&rig.log, "name cannot be resolved peer=n2"), 1);
+        server.mood = ANSWERS_V4;
+        raw_close(&raw);
+        take_down(&rig, 22);
+        raw = serve_names_until_dialled(&server, rig.listening);
+        CU_ASSERT_EQUAL(log_catch_count(&rig.log, "name resolved again peer=n2"), 1);
+        raw_close(&raw);
+        tear_down(&rig);
+        name_server_end(&server);
+    }
+}
+
+/* The peer has dialled us, so it can be reached there, whatever the name servers say: nothing at all, or the address
+ * that it had before it moved. */
+static void address_the_peer_dials_from(void)
+{
+    for (int stale = 0; stale < 2; stale++) {
+        struct rig rig;
+        struct name_server server;
+        name_server_start(&server);
+        server.mood = stale ? ANSWERS_V4 : NO_SUCH_NAME;
+        server.last_octet = 9; /* nobody listens there */
+        set_up_to(&rig, "n2.cluster.example", server.text, ELECTION_MS);
+        struct raw_peer in =
+            connect_in(&rig, &rig.n2); /* waits in the inbox: there before the dial */
+        actor_start(rig.peer);
+        struct raw_peer raw = serve_names_until_dialled(&server, rig.listening);
+        raw_close(&raw);
+        raw_close(&in);
+        tear_down(&rig);
+        name_server_end(&server);
+    }
+}
+
+/* Connected, silent, and the name has moved away: what the name stands for now is dialled. */
+static void silent_connection_follows_the_name(void)
+{
+    struct rig rig;
+    struct name_server server;
+    name_server_start(&server);
+    server.mood = ANSWERS_V4;
+    server.last_octet = 1;
+    set_up_to(&rig, "n2.cluster.example", server.text, ELECTION_MS);
+    int elsewhere = raw_listen("127.0.0.2", rig.port);
+    actor_start(rig.peer);
+    struct raw_peer raw = serve_names_until_dialled(&server, rig.listening);
+    welcome(&raw, &rig.n2);
+    (void)take_up(&rig);
+    server.last_octet = 2;
+    struct raw_peer moved = serve_names_until_dialled(&server, elsewhere);
+    raw_expect_end(&raw);
+    take_down(&rig, 22);
+    CU_ASSERT_EQUAL(log_catch_count(&rig.log, "its name stands for another address now"), 1);
+    raw_close(&raw);
+    raw_close(&moved);
+    close(elsewhere);
+    tear_down(&rig);
+    name_server_end(&server);
+}
+
 static void unknown_name_is_told(void)
 {
     struct rig rig;
@@ -867,11 +963,12 @@ static void stop_in_every_state(void)
 SUITE("peer actor", TEST(dial_greet_send), TEST(unconnected_messages_are_dropped),
       TEST(failed_attempts_are_repeated), TEST(answers_that_are_none),
       TEST(refused_connection_is_repeated), TEST(mute_acceptor_is_given_up), TEST(pauses_grow),
-      TEST(name_is_resolved_at_every_dial), TEST(unknown_name_is_told),
-      TEST(addresses_are_tried_in_turn), TEST(being_refused_is_told_once_per_reason),
-      TEST(refused_behind_the_welcome), TEST(answerers_that_do_not_fit),
-      TEST(messages_from_the_peer), TEST(early_octets), TEST(broken_input),
-      TEST(newer_connection_replaces), TEST(older_start_is_refused),
+      TEST(name_is_resolved_at_every_dial), TEST(last_good_address_when_names_fail),
+      TEST(address_the_peer_dials_from), TEST(silent_connection_follows_the_name),
+      TEST(unknown_name_is_told), TEST(addresses_are_tried_in_turn),
+      TEST(being_refused_is_told_once_per_reason), TEST(refused_behind_the_welcome),
+      TEST(answerers_that_do_not_fit), TEST(messages_from_the_peer), TEST(early_octets),
+      TEST(broken_input), TEST(newer_connection_replaces), TEST(older_start_is_refused),
       TEST(newer_welcome_ends_older_input), TEST(news_of_the_peer_reach_raft),
       TEST(news_wait_for_our_connection), TEST(own_news_are_announced),
       TEST(configuration_ends_wrong_connections), TEST(output_is_bounded),
