@@ -39,6 +39,8 @@ struct config {
     bool bootstrap;                        /* an empty node founds a cluster alone */
     char join_words[CONFIG_WORDS_MAX + 1]; /* addresses of members, as in the file ... */
     size_t join_count;                     /* ... and taken apart */
+    char discovery_srv[CONFIG_WORDS_MAX +
+                       1]; /* name of SRV records whose targets are like `join`; "": none */
     char join[CONFIG_JOIN_MAX][MEMBER_ADDRESS_MAX + 1];
 
     uint32_t voters;       /* the wish of a cluster that this node founds; CONFIG_VOTERS_* */

@@ -82,6 +82,7 @@ enum raft_kind {
     RAFT_PROBE,
     RAFT_FIGURES,
     RAFT_STRANGER,
+    RAFT_SEEDS,
 };
 
 /* client -> raft: append this command. Answered by CLIENT_REPLY from apply (applied) or from raft (refused).
@@ -255,6 +256,25 @@ struct peer_target {
     char name[MEMBER_NAME_MAX + 1]; /* "": whoever answers at the address */
     char address[MEMBER_ADDRESS_MAX + 1];
     char second[MEMBER_ADDRESS_MAX + 1]; /* dialled in turn with the first; "": none */
+};
+
+/* discovery -> raft: peer addresses that SRV records name now, instead of those of the message before. */
+#define SEEDS_MAX 8
+struct raft_seeds {
+    struct msg base;
+    size_t count;
+    char addresses[SEEDS_MAX][MEMBER_ADDRESS_MAX + 1];
+};
+
+/* ---- to discovery ------------------------------------------------------------------------------- */
+
+enum discovery_kind { DISCOVERY_WANTED = 340 };
+
+/* raft -> discovery: whether anybody needs the answer. It begins wanted; each time it is wanted anew the
+ * seeds are told anew. */
+struct discovery_wanted {
+    struct msg base;
+    bool wanted;
 };
 
 /* ---- to listener -------------------------------------------------------------------------------- */

@@ -31,6 +31,7 @@
 
 #define PROBLEM_TEXT_MAX 1024
 #define DATA_DIR_MODE    0750
+#define LISTEN_RETRY_S   1
 #define DATABASES_DESCRIPTORS                                                                      \
     36 /* seven connections at most, their -wal and -shm, the mark, the lock */
 
@@ -251,6 +252,11 @@ static void build(struct daemon *d)
     create_peers(d);
     create_clients(d);
     d->actors.supervisor = supervisor_actor_create(watchdog_us(), &d->actors);
+    if (d->config.discovery_srv[0] != '\0') {
+        struct discovery_actor_settings discovery = {.name = d->config.discovery_srv,
+                                                     .actors = &d->actors};
+        d->actors.discovery = discovery_actor_create(&discovery);
+    }
     struct listener_actor_settings listener = {
         .client_fd = d->client_fd,
         .peer_fd = d->peer_fd,
@@ -275,6 +281,9 @@ static void start(struct daemon *d)
         actor_start(a->peers[i]);
     }
     actor_start(a->supervisor);
+    if (a->discovery != NULL) {
+        actor_start(a->discovery);
+    }
     actor_start(a->raft);
     for (size_t i = 0; i < a->client_count; i++) {
         actor_start(a->clients[i]);
@@ -300,6 +309,9 @@ static void stop(struct daemon *d)
         actor_join(a->clients[i]);
     }
     stop_and_join(a->raft);
+    if (a->discovery != NULL) {
+        stop_and_join(a->discovery);
+    }
     for (size_t i = 0; i < a->peer_slot_count; i++) {
         actor_stop(a->peers[i]);
     }
@@ -323,6 +335,9 @@ static void destroy(struct daemon *d)
         actor_destroy(a->clients[i]);
     }
     actor_destroy(a->raft);
+    if (a->discovery != NULL) {
+        actor_destroy(a->discovery);
+    }
     for (size_t i = 0; i < a->peer_slot_count; i++) {
         actor_destroy(a->peers[i]);
     }
@@ -408,7 +423,40 @@ static enum exit_code judge_damage(struct daemon *d)
     return EXIT_CODE_OK;
 }
 
-static enum exit_code open_everything(struct daemon *d)
+/*
+ * Listen on an address that may be a name. Name servers that do not answer are waited for, since after a power cut they
+ * may well start later than we do; a name that they say is none, and an address that is in use, end the start.
+ * EXIT_CODE_OK with *fd -1: a signal came.
+ */
+static enum exit_code listen_on(const char *address, const sigset_t *stopping, int *fd)
+{
+    char problem[PROBLEM_TEXT_MAX] = "";
+    bool told = false;
+    for (;;) { /* until it works, cannot work, or is ended by a signal */
+        enum err error = socket_listen(address, fd, problem, sizeof(problem));
+        if (error == OK) {
+            return EXIT_CODE_OK;
+        }
+        if (error != ERR_NOT_FOUND) {
+            fprintf(stderr, "holdfastd: %s\n", problem);
+            return EXIT_CODE_FAILURE;
+        }
+        if (!told) {
+            told = true;
+            log_event(LOG_WARNING, "waiting for name servers",
+                      "address=%s reason=\"%s\" next=\"trying again every second\"", address,
+                      problem);
+            (void)sd_notifyf(0, "STATUS=Waiting for name servers to resolve %s", address);
+        }
+        const struct timespec pause = {.tv_sec = LISTEN_RETRY_S};
+        *fd = -1;
+        if (sigtimedwait(stopping, NULL, &pause) > 0) {
+            return EXIT_CODE_OK;
+        }
+    }
+}
+
+static enum exit_code open_everything(struct daemon *d, const sigset_t *stopping)
 {
     char problem[PROBLEM_TEXT_MAX] = "";
     enum exit_code code = take_data_dir(d->config.data_dir);
@@ -425,13 +473,15 @@ static enum exit_code open_everything(struct daemon *d)
         node_stores_close(&d->stores);
         return code;
     }
-    if (socket_listen(d->config.listen_client, &d->client_fd, problem, sizeof(problem)) != OK ||
-        socket_listen(d->config.listen_peer, &d->peer_fd, problem, sizeof(problem)) != OK) {
-        fprintf(stderr, "holdfastd: %s\n", problem);
-        node_stores_close(&d->stores);
-        return EXIT_CODE_FAILURE;
+    d->client_fd = d->peer_fd = -1;
+    code = listen_on(d->config.listen_client, stopping, &d->client_fd);
+    if (code == EXIT_CODE_OK && d->client_fd >= 0) {
+        code = listen_on(d->config.listen_peer, stopping, &d->peer_fd);
     }
-    return EXIT_CODE_OK;
+    if (code != EXIT_CODE_OK || d->peer_fd < 0) {
+        node_stores_close(&d->stores);
+    }
+    return code;
 }
 
 static enum exit_code run(struct daemon *d)
@@ -439,8 +489,8 @@ static enum exit_code run(struct daemon *d)
     sigset_t stopping;
     block_signals(&stopping);
     raise_descriptor_limit();
-    enum exit_code code = open_everything(d);
-    if (code != EXIT_CODE_OK) {
+    enum exit_code code = open_everything(d, &stopping);
+    if (code != EXIT_CODE_OK || d->peer_fd < 0) {
         return code;
     }
     d->logger = logger_actor_create();

@@ -6,6 +6,7 @@
 #include "config_internal.h"
 
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 /* Five heartbeats, so that one lost packet and one late thread do not start an election. */
@@ -147,6 +148,34 @@ static enum err check_admit(struct config *c, const struct config_lines *lines,
     return OK;
 }
 
+/* _service._proto.domain (RFC 2782), as far as the form goes. */
+static enum err check_discovery(const struct config *c, const struct config_lines *lines,
+                                const struct config_problem *problem)
+{
+    unsigned line = line_of(lines, "", "discovery_srv");
+    const char *name = c->discovery_srv;
+    char with_port[CONFIG_WORDS_MAX + 8];
+    char host[MEMBER_ADDRESS_MAX + 1];
+    uint16_t port;
+    if (name[0] == '\0') {
+        return OK;
+    }
+    (void)snprintf(with_port, sizeof(with_port), "%s:1", name);
+    if (name[0] != '_' || strstr(name, "._") == NULL ||
+        address_split(with_port, host, sizeof(host), &port) != OK) {
+        return config_refuse(problem, line,
+                             "discovery_srv \"%s\" is no name of SRV records; expected "
+                             "_holdfast._tcp.DOMAIN",
+                             name);
+    }
+    if (c->bootstrap) {
+        return config_refuse(problem, line,
+                             "bootstrap and discovery_srv are both given; expected one: found a "
+                             "cluster, or join one");
+    }
+    return OK;
+}
+
 /* One number may not be below another. */
 struct order {
     const char *group, *key;
@@ -199,6 +228,9 @@ enum err config_check(struct config *c, const struct config_lines *lines,
     enum err error = check_members(c, lines, problem);
     if (error == OK) {
         error = check_join(c, lines, problem);
+    }
+    if (error == OK) {
+        error = check_discovery(c, lines, problem);
     }
     if (error != OK) {
         return error;

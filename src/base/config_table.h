@@ -46,6 +46,8 @@
       "true: an empty node founds the cluster alone, and others join it")                          \
     X("", "join", CONFIG_WORDS, struct config, join_words, "", 0, CONFIG_WORDS_MAX, 0,             \
       "peer addresses (host:port) of members of a cluster to join")                                \
+    X("", "discovery_srv", CONFIG_WORDS, struct config, discovery_srv, "", 0, CONFIG_WORDS_MAX, 0, \
+      "name of DNS SRV records that stand for members of a cluster to join")                       \
                                                                                                    \
     X("members", "name", CONFIG_NAME, struct config_member, name, "", 1, MEMBER_NAME_MAX, 0,       \
       "the member's name")                                                                         \

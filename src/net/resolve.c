@@ -8,17 +8,22 @@
 
 #include <ares.h>
 #include <netdb.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/time.h>
 
-#define US_PER_S 1000000
+#define US_PER_S     1000000
+#define DNS_CLASS_IN 1  /* RFC 1035 §3.2.4 */
+#define DNS_TYPE_SRV 33 /* RFC 2782 */
 
 struct resolver {
     struct resolve_settings settings;
     ares_channel channel; /* NULL: no lookup */
     uint16_t port;
     bool answered;
+    bool services_wanted; /* which of the two the lookup is about */
     struct resolve_answer answer;
+    struct resolve_services services;
     /* Descriptors the hook knows about, to take them back whatever c-ares says. */
     size_t socket_count;
     int sockets[RESOLVE_SOCKETS_MAX];
@@ -30,6 +35,9 @@ static void fail(struct resolver *r, int status)
     r->answer.error = ERR_ADDRESS;
     r->answer.reason = ares_strerror(status);
     r->answer.count = 0;
+    r->services.error = ERR_ADDRESS;
+    r->services.reason = r->answer.reason;
+    r->services.count = 0;
 }
 
 static void on_socket(void *context, ares_socket_t fd, int readable, int writable)
@@ -107,6 +115,60 @@ out:
     }
 }
 
+static int compare_services(const void *left, const void *right)
+{
+    const struct resolve_service *a = left;
+    const struct resolve_service *b = right;
+    if (a->priority != b->priority) {
+        return a->priority < b->priority ? -1 : 1;
+    }
+    if (a->weight != b->weight) {
+        return a->weight > b->weight ? -1 : 1;
+    }
+    int names = strcmp(a->host, b->host);
+    return names != 0 ? names : (int)a->port - (int)b->port;
+}
+
+static void on_services(void *context, int status, int timeouts, unsigned char *octets, int size)
+{
+    struct resolver *r = context;
+    struct ares_srv_reply *found = NULL;
+    struct resolve_services *services = &r->services;
+    UNUSED(timeouts);
+    if (status == ARES_EDESTRUCTION || status == ARES_ECANCELLED) {
+        return;
+    }
+    if (status == ARES_SUCCESS) {
+        status = ares_parse_srv_reply(octets, size, &found);
+    }
+    services->count = 0;
+    for (const struct ares_srv_reply *item = found; item != NULL; item = item->next) {
+        /* The root, ".", says that the service is not there; port 0 cannot be dialled. */
+        size_t host_size = strlen(item->host);
+        if (host_size == 0 || strcmp(item->host, ".") == 0 || host_size > RESOLVE_HOST_MAX ||
+            item->port == 0 || services->count == RESOLVE_SERVICES_MAX) {
+            continue;
+        }
+        struct resolve_service *service = &services->items[services->count++];
+        memset(service, 0, sizeof(*service));
+        memcpy(service->host, item->host, host_size);
+        service->port = item->port;
+        service->priority = item->priority;
+        service->weight = item->weight;
+    }
+    if (found != NULL) {
+        ares_free_data(found);
+    }
+    if (services->count == 0) {
+        fail(r, status != ARES_SUCCESS ? status : ARES_ENODATA);
+        return;
+    }
+    qsort(services->items, services->count, sizeof(services->items[0]), compare_services);
+    r->answered = true;
+    services->error = OK;
+    services->reason = NULL;
+}
+
 static void close_channel(struct resolver *r)
 {
     if (r->channel != NULL) {
@@ -162,9 +224,9 @@ void resolve_destroy(struct resolver **r)
     }
 }
 
-void resolve_start(struct resolver *r, const char *host, uint16_t port)
+/* False: there is no channel, and the answer says why. */
+static bool open_channel(struct resolver *r)
 {
-    ASSERT(r->channel == NULL);
     /* A copy, because c-ares wants to write to it. */
     static const char lookups_hosts_then_dns[] = "fb";
     char lookups[sizeof(lookups_hosts_then_dns)];
@@ -176,30 +238,48 @@ void resolve_start(struct resolver *r, const char *host, uint16_t port)
         .sock_state_cb = on_socket,
         .sock_state_cb_data = r,
     };
-    r->answered = false;
-    r->port = port;
-    if (take_literal(r, host)) {
-        return;
-    }
     int status = ares_init_options(&r->channel, &options,
                                    ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_LOOKUPS |
                                        ARES_OPT_SOCK_STATE_CB);
     if (status != ARES_SUCCESS) {
         r->channel = NULL;
         fail(r, status);
-        return;
+        return false;
     }
     if (r->settings.servers != NULL) {
         status = ares_set_servers_ports_csv(r->channel, r->settings.servers);
         if (status != ARES_SUCCESS) {
             fail(r, status);
             settle(r);
-            return;
+            return false;
         }
+    }
+    return true;
+}
+
+void resolve_start(struct resolver *r, const char *host, uint16_t port)
+{
+    ASSERT(r->channel == NULL);
+    r->answered = false;
+    r->services_wanted = false;
+    r->port = port;
+    if (take_literal(r, host) || !open_channel(r)) {
+        return;
     }
     struct ares_addrinfo_hints hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
     ares_getaddrinfo(r->channel, host, NULL, &hints, on_answer, r);
     settle(r);
+}
+
+void resolve_start_services(struct resolver *r, const char *name)
+{
+    ASSERT(r->channel == NULL);
+    r->answered = false;
+    r->services_wanted = true;
+    if (open_channel(r)) {
+        ares_query(r->channel, name, DNS_CLASS_IN, DNS_TYPE_SRV, on_services, r);
+        settle(r);
+    }
 }
 
 void resolve_cancel(struct resolver *r)
@@ -240,10 +320,20 @@ uint64_t resolve_wait_us(struct resolver *r)
 
 bool resolve_take(struct resolver *r, struct resolve_answer *out)
 {
-    if (!r->answered) {
+    if (!r->answered || r->services_wanted) {
         return false;
     }
     *out = r->answer;
+    r->answered = false;
+    return true;
+}
+
+bool resolve_take_services(struct resolver *r, struct resolve_services *out)
+{
+    if (!r->answered || !r->services_wanted) {
+        return false;
+    }
+    *out = r->services;
     r->answered = false;
     return true;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * resolve.h: a host name to addresses, without waiting, by c-ares. Flow: a name in; requests to watch
+ * resolve.h: a host name to addresses, and the name of a service to its hosts and ports (SRV records,
+ * RFC 2782), without waiting, by c-ares. Flow: a name in; requests to watch
  * descriptors out (through a hook) and readiness of them in; addresses or a reason out. The caller
  * brings the poll loop, so the same code runs under an actor's epoll and under a test's poll.
  *
@@ -45,6 +46,23 @@ struct resolve_answer {
     struct socket_address addresses[RESOLVE_ADDRESSES_MAX]; /* best first (RFC 6724) */
 };
 
+#define RESOLVE_SERVICES_MAX 16
+#define RESOLVE_HOST_MAX     253
+
+/* A target of an SRV record; its name is resolved where it is dialled. */
+struct resolve_service {
+    char host[RESOLVE_HOST_MAX + 1];
+    uint16_t port, priority, weight;
+};
+
+struct resolve_services {
+    enum err error;     /* OK, or ERR_ADDRESS */
+    const char *reason; /* a static sentence on error */
+    size_t count;       /* > 0 if OK */
+    struct resolve_service
+        items[RESOLVE_SERVICES_MAX]; /* lesser priority first, then greater weight, then name */
+};
+
 struct resolver;
 
 /* settings: copied. */
@@ -54,6 +72,8 @@ void resolve_destroy(struct resolver **r); /* cancels; NULL is fine */
 /* Begin; no lookup may be under way. host: name or IP literal, borrowed for the call. port: put into
  * the addresses. */
 void resolve_start(struct resolver *r, const char *host, uint16_t port);
+/* The same for "_service._proto.domain"; answered by resolve_take_services. */
+void resolve_start_services(struct resolver *r, const char *name);
 /* End a lookup without an answer; harmless if none is under way. */
 void resolve_cancel(struct resolver *r);
 
@@ -66,5 +86,6 @@ uint64_t resolve_wait_us(struct resolver *r);
 
 /* Take the answer; false while the lookup is under way (or there is none). */
 bool resolve_take(struct resolver *r, struct resolve_answer *out);
+bool resolve_take_services(struct resolver *r, struct resolve_services *out);
 
 #endif

@@ -143,6 +143,7 @@ enum err socket_listen(const char *address, int *out, char *problem, size_t prob
     if (code != 0) {
         (void)snprintf(problem, problem_size, "cannot listen on '%s': %s", address,
                        gai_strerror(code));
+        error = code == EAI_AGAIN ? ERR_NOT_FOUND : ERR_ADDRESS;
         goto out;
     }
     for (const struct addrinfo *at = found; at != NULL; at = at->ai_next) {

@@ -47,7 +47,7 @@ void socket_remote_text(int fd, char *out, size_t out_size);
  * out      the descriptor; the caller closes it
  * problem  on error: one sentence that names the address (problem_size octets)
  *
- * ERR_ADDRESS.
+ * ERR_ADDRESS; ERR_NOT_FOUND: it is a name, and name servers do not answer now.
  */
 MUST_USE enum err socket_listen(const char *address, int *out, char *problem, size_t problem_size);
 

@@ -62,7 +62,8 @@ struct bootstrap_decision bootstrap_decide(const struct config *config,
         decision.cluster_id = hello->cluster_id;
         decision.peer_index = i;
     }
-    if (decision.action == BOOTSTRAP_JOIN || config->join_count > 0) {
+    if (decision.action == BOOTSTRAP_JOIN || config->join_count > 0 ||
+        config->discovery_srv[0] != '\0') {
         return decision;
     }
 

@@ -9,7 +9,7 @@
  *                 the list by name; all of them are members then (design: identity and first start)
  *   alone         with `bootstrap = true`, when all listed members answer that they know of no cluster, or, if
  *                 none is listed, after a time in which every member of a cluster of this name would have called
- *   never         with `join`
+ *   never         with `join` or `discovery_srv`
  *
  * A node that does none of it waits, and says why once per reason.
  */

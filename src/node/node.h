@@ -23,6 +23,7 @@ struct node_actors {
     struct actor *timer, *raft, *log, *apply, *watch, *flush, *copy;
     struct actor *listener;   /* NULL in the simulator */
     struct actor *supervisor; /* NULL in the simulator */
+    struct actor *discovery;  /* NULL without discovery_srv, and in the simulator */
     struct credits
         *answer_bytes; /* what answers to reads may hold; NULL in the simulator: no bound */
     size_t client_count;
@@ -112,6 +113,14 @@ struct peer_actor_settings {
     const struct node_actors *actors;
 };
 struct actor *peer_actor_create(const struct peer_actor_settings *settings);
+
+/* Looks up SRV records while raft wants it, and tells it the seeds. */
+struct discovery_actor_settings {
+    const char *name;         /* of the records; copied */
+    const char *name_servers; /* as of a peer actor */
+    const struct node_actors *actors;
+};
+struct actor *discovery_actor_create(const struct discovery_actor_settings *settings);
 
 /* Accepts both kinds of connections: client sockets go round-robin to client actors; peer sockets
  * are greeted (hello read, checked, answered) and moved to their peer actor. */

@@ -28,6 +28,7 @@ void peer_slots_init(struct peer_slots *s, const struct config *config, size_t c
     ASSERT(count <= PEER_SLOTS_MAX);
     s->count = count;
     text_set(s->own_name, sizeof(s->own_name), config->node);
+    text_set(s->own_address, sizeof(s->own_address), config->members[config->node_index].peer);
     for (size_t i = 0; i < config->member_count; i++) {
         if (i != config->node_index) {
             struct peer_slot *slot = &s->items[used++];
@@ -74,7 +75,7 @@ static bool slot_take(struct peer_slot *slot, const char *name, const char *addr
     struct peer_slot before = *slot;
     slot->used = true;
     slot->stranger = false;
-    const char *second = slot->listed || slot->seed ? before.address : "";
+    const char *second = slot->listed || slot->seed || slot->found ? before.address : "";
     if (slot->listed && before.second[0] != '\0') {
         second = before.second; /* the config file's address came second already */
     }
@@ -94,7 +95,8 @@ void peer_slots_update(struct peer_slots *s, const struct configuration *configu
     }
     for (size_t i = 0; i < s->count; i++) {
         struct peer_slot *slot = &s->items[i];
-        if (slot->used && !wanted[i] && !slot->listed && !slot->seed && !slot->stranger) {
+        if (slot->used && !wanted[i] && !slot->listed && !slot->seed && !slot->found &&
+            !slot->stranger) {
             memset(slot, 0, sizeof(*slot));
             changed[i] = true;
         }
@@ -112,6 +114,69 @@ void peer_slots_update(struct peer_slots *s, const struct configuration *configu
         }
         changed[at] = slot_take(&s->items[at], m->name, m->peer) || changed[at];
     }
+}
+
+static bool seeds_have(const struct raft_seeds *seeds, const char *address)
+{
+    for (size_t i = 0; i < seeds->count; i++) {
+        if (strcmp(seeds->addresses[i], address) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool address_known(const struct peer_slots *s, const char *address)
+{
+    for (size_t i = 0; i < s->count; i++) {
+        const struct peer_slot *slot = &s->items[i];
+        if (slot->used &&
+            (strcmp(slot->address, address) == 0 || strcmp(slot->second, address) == 0)) {
+            return true;
+        }
+    }
+    return strcmp(s->own_address, address) == 0;
+}
+
+void peer_slots_seeds(struct peer_slots *s, const struct raft_seeds *seeds,
+                      bool changed[PEER_SLOTS_MAX])
+{
+    size_t count = 0;
+    for (size_t i = 0; i < s->count; i++) {
+        struct peer_slot *slot = &s->items[i];
+        if (slot->used && slot->found && !seeds_have(seeds, slot->address) &&
+            !seeds_have(seeds, slot->second)) {
+            slot->found =
+                false; /* if it has a name, the next configuration says whether it stays */
+            if (slot->name[0] == '\0') {
+                memset(slot, 0, sizeof(*slot));
+                changed[i] = true;
+            }
+        }
+        count += slot->used && (slot->seed || slot->found);
+    }
+    for (size_t i = 0; i < seeds->count && count < CONFIG_JOIN_MAX; i++) {
+        if (address_known(s, seeds->addresses[i])) {
+            continue;
+        }
+        size_t at = place(s);
+        if (at == SIZE_MAX) {
+            return;
+        }
+        s->items[at] = (struct peer_slot){.used = true, .found = true};
+        slot_set(&s->items[at], "", seeds->addresses[i], "");
+        changed[at] = true;
+        count++;
+    }
+}
+
+bool peer_slots_drop_found(struct peer_slots *s, size_t at)
+{
+    if (!s->items[at].used || !s->items[at].found || s->items[at].name[0] != '\0') {
+        return false;
+    }
+    memset(&s->items[at], 0, sizeof(s->items[at]));
+    return true;
 }
 
 size_t peer_slots_add_stranger(struct peer_slots *s, const char *name, const char *address)

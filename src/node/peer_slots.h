@@ -7,7 +7,7 @@
  * In the table, in order of precedence:
  *   the members of the configuration, by the address that it says (the config file's as a second try)
  *   the members that the config file lists: seeds, until and beside what the log says
- *   the addresses to join by (`join`), of nodes whose names are not known yet
+ *   the addresses to join by (`join`, and the targets of `discovery_srv`), of nodes whose names are not known yet
  *   strangers: nodes that called us and may become members
  *
  * Invariants
@@ -22,12 +22,14 @@
 #include "config.h"
 #include "message.h"
 
+_Static_assert(SEEDS_MAX <= CONFIG_JOIN_MAX, "all seeds have a place");
 _Static_assert(PEER_SLOTS_MAX >= MEMBERS_MAX + CONFIG_JOIN_MAX, "all members and all seeds");
 
 struct peer_slot {
     bool used;
     bool listed;                    /* by the config file: never let go */
     bool seed;                      /* by `join`: never let go, its name may not be known */
+    bool found;                     /* by SRV records: as a seed, until they name it no more */
     bool stranger;                  /* called us; goes when its place is needed or it is a member */
     char name[MEMBER_NAME_MAX + 1]; /* "": whoever answers at the address */
     char address[MEMBER_ADDRESS_MAX + 1];
@@ -37,6 +39,7 @@ struct peer_slot {
 struct peer_slots {
     size_t count; /* slots there are actors for */
     char own_name[MEMBER_NAME_MAX + 1];
+    char own_address[MEMBER_ADDRESS_MAX + 1];
     struct peer_slot items[PEER_SLOTS_MAX];
 };
 
@@ -46,6 +49,10 @@ void peer_slots_init(struct peer_slots *s, const struct config *config, size_t c
  * whose content is another now. */
 void peer_slots_update(struct peer_slots *s, const struct configuration *configuration,
                        bool changed[PEER_SLOTS_MAX]);
+/* What SRV records name now. Slots that stand for such a target and for nothing else come and go with it; an address that
+ * is in the table or our own needs none. At most CONFIG_JOIN_MAX seeds of both kinds; what is beyond is left out. */
+void peer_slots_seeds(struct peer_slots *s, const struct raft_seeds *seeds,
+                      bool changed[PEER_SLOTS_MAX]);
 /* The slot of the name; SIZE_MAX: none. */
 size_t peer_slots_find(const struct peer_slots *s, const char *name);
 /* A slot for a node that called us; SIZE_MAX: there is no room, or the address is none. */
@@ -53,6 +60,8 @@ size_t peer_slots_add_stranger(struct peer_slots *s, const char *name, const cha
 /* Whoever answered at a seed's address is called so. False: this name is another slot's already, or our own;
  * the seed's slot is then not needed. */
 bool peer_slots_name_seed(struct peer_slots *s, size_t at, const char *name);
+/* A target of SRV records turned out to be a node that has a slot of its own: free again. True if it was one. */
+bool peer_slots_drop_found(struct peer_slots *s, size_t at);
 /* A stranger is gone: its slot is free again. True if it was one. */
 bool peer_slots_drop_stranger(struct peer_slots *s, size_t at);
 

@@ -360,6 +360,9 @@ static void handle(void *self, struct msg *m, uint64_t now_us)
         a->bootstrap_dirty = true;
         return;
     }
+    case RAFT_SEEDS:
+        raft_peers_seeds(&a->peers, (const struct raft_seeds *)m);
+        break;
     case RAFT_PEER_DOWN:
         take_peer_down(a, (const struct raft_peer_down *)m, now_us);
         break;

@@ -35,6 +35,24 @@ static void tell_listener(struct raft_peers *p)
     ACTOR_SEND(p->to->listener, names);
 }
 
+/* SRV records are asked for while we belong to no cluster, and while nobody is connected. */
+static void want_discovery(struct raft_peers *p)
+{
+    bool wanted = p->own.cluster_id == 0;
+    bool alone = true;
+    for (size_t i = 0; i < p->slots.count; i++) {
+        alone = alone && !p->heard[i].heard;
+    }
+    wanted = wanted || alone;
+    if (p->to->discovery == NULL || wanted == p->discovery_wanted) {
+        return;
+    }
+    p->discovery_wanted = wanted;
+    struct discovery_wanted *m = MSG_NEW(struct discovery_wanted, DISCOVERY_WANTED, NULL);
+    m->wanted = wanted;
+    ACTOR_SEND(p->to->discovery, m);
+}
+
 /* The slot stands for another node, or has another address. */
 static void slot_changed(struct raft_peers *p, size_t at)
 {
@@ -63,6 +81,7 @@ void raft_peers_init(struct raft_peers *p, const struct config *config,
     p->configuration = *configuration;
     size_t count = to->peer_slot_count > to->peer_count ? to->peer_slot_count : to->peer_count;
     peer_slots_init(&p->slots, config, count);
+    p->discovery_wanted = true;
     for (size_t i = 0; i < count; i++) {
         p->running[i] = i < to->peer_count;
         if (p->slots.items[i].seed) {
@@ -77,6 +96,7 @@ void raft_peers_identity(struct raft_peers *p, const struct peer_hello *own,
     bool changed[PEER_SLOTS_MAX] = {false};
     p->own = *own;
     p->configuration = *configuration;
+    want_discovery(p);
     /* What was sent to a former member goes before it is told to go (one queue). */
     for (size_t i = 0; i < p->slots.count; i++) {
         if (p->running[i]) {
@@ -116,11 +136,15 @@ size_t raft_peers_up(struct raft_peers *p, const struct raft_peer_up *up)
         if (peer_slots_name_seed(&p->slots, at, up->hello.name)) {
             slot_changed(p, at);
             tell_listener(p);
+        } else if (peer_slots_drop_found(&p->slots, at)) {
+            slot_changed(p, at);
+            return SIZE_MAX;
         }
         /* else it is known by another slot, and this connection is only good for news */
     }
     p->heard[at].heard = true;
     p->heard[at].hello = up->hello;
+    want_discovery(p);
     return at;
 }
 
@@ -131,7 +155,23 @@ size_t raft_peers_down(struct raft_peers *p, const struct raft_peer_down *down)
         return SIZE_MAX;
     }
     p->heard[at].heard = false; /* founding wants everybody's word at once */
+    want_discovery(p);
     return at;
+}
+
+void raft_peers_seeds(struct raft_peers *p, const struct raft_seeds *seeds)
+{
+    bool changed[PEER_SLOTS_MAX] = {false};
+    if (p->slots.count == p->to->peer_count) {
+        return; /* there are no spare actors */
+    }
+    peer_slots_seeds(&p->slots, seeds, changed);
+    for (size_t i = 0; i < p->slots.count; i++) {
+        if (changed[i]) {
+            slot_changed(p, i);
+        }
+    }
+    tell_listener(p);
 }
 
 void raft_peers_stranger(struct raft_peers *p, struct peer_socket **socket)

@@ -21,6 +21,7 @@ struct raft_peers {
     struct peer_slots slots;
     struct bootstrap_peer heard[PEER_SLOTS_MAX];
     bool running[PEER_SLOTS_MAX];
+    bool discovery_wanted;
     struct peer_hello own;
     struct configuration configuration; /* as told last */
 };
@@ -36,6 +37,8 @@ void raft_peers_identity(struct raft_peers *p, const struct peer_hello *own,
 /* A handshake worked or broke. The slot, or SIZE_MAX if it means nothing any more. */
 size_t raft_peers_up(struct raft_peers *p, const struct raft_peer_up *up);
 size_t raft_peers_down(struct raft_peers *p, const struct raft_peer_down *down);
+/* What SRV records name now. */
+void raft_peers_seeds(struct raft_peers *p, const struct raft_seeds *seeds);
 /* A node that no actor talks to has called; the socket moves on, or goes with the message. */
 void raft_peers_stranger(struct raft_peers *p, struct peer_socket **socket);
 /* The slot of the member id; SIZE_MAX: it was not heard. */

@@ -248,6 +248,24 @@ static void words_are_read(void)
         refused(HEAD MEMBERS "web = { origins = 7; };", 10, "web.origins is not a text"));
 }
 
+static void discovery_srv_is_the_name_of_a_service(void)
+{
+    static const char *const bad[] = {"example.org", "_holdfast.example.org", "_a._tcp.x _b._tcp.y",
+                                      "_holdfast._tcp.example.org:1", "_holdfast._tcp.\\u00e9"};
+    struct config c;
+    CU_ASSERT_EQUAL_FATAL(load(HEAD MEMBERS "discovery_srv = \"_holdfast._tcp.example.org\";", &c),
+                          OK);
+    CU_ASSERT_STRING_EQUAL(c.discovery_srv, "_holdfast._tcp.example.org");
+    check_prints_back(&c);
+    for (size_t i = 0; i < ARRAY_COUNT(bad); i++) {
+        char text[1024];
+        snprintf(text, sizeof(text), HEAD MEMBERS "discovery_srv = \"%s\";", bad[i]);
+        CU_ASSERT_TRUE(refused(text, 10, "is no name of SRV records"));
+    }
+    CU_ASSERT_TRUE(refused(HEAD MEMBERS "discovery_srv = \"_a._b.c\"; bootstrap = true;", 10,
+                           "bootstrap and discovery_srv are both given"));
+}
+
 static void printed_form_parses_back_equal(void)
 {
     struct config c;
@@ -615,4 +633,5 @@ SUITE("base config", TEST(least_file_gets_the_defaults), TEST(defaults_lie_in_th
       TEST(wrong_types_are_refused), TEST(numbers_out_of_range_are_refused),
       TEST(bad_names_are_refused), TEST(bad_addresses_are_refused), TEST(relations_are_refused),
       TEST(sizes_that_contradict_are_refused), TEST(too_many_members_are_refused),
-      TEST(addresses_are_taken_apart), TEST(words_are_read))
+      TEST(addresses_are_taken_apart), TEST(words_are_read),
+      TEST(discovery_srv_is_the_name_of_a_service))

@@ -17,6 +17,7 @@
 
 #define NAME_SERVER_TYPE_A    1
 #define NAME_SERVER_TYPE_AAAA 28
+#define NAME_SERVER_TYPE_SRV  33
 
 enum name_server_mood { ANSWERS, ANSWERS_V4, NO_SUCH_NAME, SILENT, GARBAGE };
 
@@ -27,6 +28,12 @@ struct name_server {
     uint8_t last_octet; /* the A record says 127.0.0.<last_octet> ... */
     int a_count;        /* ... and so many following ones; the AAAA record says ::1 */
     int question_count;
+    /* SRV records: n<octet>.t with the ports, priorities and weights; octet 0 is the root, ".". */
+    size_t service_count;
+    struct {
+        uint8_t octet, priority, weight;
+        uint16_t port;
+    } services[32];
 };
 
 static inline void name_server_start(struct name_server *s)
@@ -97,6 +104,23 @@ static inline void name_server_answer(struct name_server *s)
             }
         } else if (type == NAME_SERVER_TYPE_AAAA && s->mood == ANSWERS) {
             at += name_server_put(m + at, type, &in6addr_loopback, sizeof(in6addr_loopback));
+            m[7]++;
+        }
+        for (size_t i = 0; type == NAME_SERVER_TYPE_SRV && i < s->service_count; i++) {
+            uint8_t record[16] = {0,
+                                  s->services[i].priority,
+                                  0,
+                                  s->services[i].weight,
+                                  (uint8_t)(s->services[i].port >> 8),
+                                  (uint8_t)s->services[i].port};
+            size_t size = 6;
+            if (s->services[i].octet != 0) {
+                const uint8_t name[] = {2, 'n', s->services[i].octet, 1, 't'};
+                memcpy(record + size, name, sizeof(name));
+                size += sizeof(name);
+            }
+            at += name_server_put(m + at, type, record,
+                                  (uint8_t)(size + 1)); /* and the root's zero */
             m[7]++;
         }
         break;

@@ -240,6 +240,73 @@ static void bad_server_list(void)
     tear_down(&rig);
 }
 
+static struct resolve_services look_up_services(struct rig *rig)
+{
+    struct resolve_services services;
+    struct resolve_answer none;
+    resolve_start_services(rig->resolver, "_holdfast._tcp.cluster.example");
+    while (!resolve_take_services(rig->resolver, &services)) {
+        CU_ASSERT_FALSE(resolve_take(rig->resolver, &none)); /* nobody asked for an address */
+        round_of(rig);
+    }
+    CU_ASSERT_EQUAL(rig->watched_count, 0);
+    return services;
+}
+
+/* RFC 2782: lesser priority first; the root as a target, and port 0, mean that nobody is there. */
+static void services_in_order(void)
+{
+    struct rig rig;
+    set_up(&rig, 5000, 2);
+    rig.server.service_count = 5;
+    rig.server.services[0].octet = 'a', rig.server.services[0].port = 2380;
+    rig.server.services[0].priority = 20;
+    rig.server.services[1].octet = 'b', rig.server.services[1].port = 2381;
+    rig.server.services[1].priority = 10, rig.server.services[1].weight = 1;
+    rig.server.services[2].octet = 'c', rig.server.services[2].port = 2382;
+    rig.server.services[2].priority = 10, rig.server.services[2].weight = 5;
+    rig.server.services[3].octet = 0, rig.server.services[3].port = 2383;
+    rig.server.services[4].octet = 'd', rig.server.services[4].port = 0;
+    struct resolve_services services = look_up_services(&rig);
+    CU_ASSERT_EQUAL(services.error, OK);
+    CU_ASSERT_EQUAL_FATAL(services.count, 3);
+    CU_ASSERT_STRING_EQUAL(services.items[0].host, "nc.t");
+    CU_ASSERT_EQUAL(services.items[0].port, 2382);
+    CU_ASSERT_STRING_EQUAL(services.items[1].host, "nb.t");
+    CU_ASSERT_STRING_EQUAL(services.items[2].host, "na.t");
+    tear_down(&rig);
+}
+
+static void too_many_services(void)
+{
+    struct rig rig;
+    set_up(&rig, 5000, 2);
+    rig.server.service_count = RESOLVE_SERVICES_MAX + 2; /* still one UDP answer */
+    for (size_t i = 0; i < rig.server.service_count; i++) {
+        rig.server.services[i].octet = (uint8_t)('a' + i), rig.server.services[i].port = 1;
+    }
+    struct resolve_services services = look_up_services(&rig);
+    CU_ASSERT_EQUAL(services.error, OK);
+    CU_ASSERT_EQUAL(services.count, RESOLVE_SERVICES_MAX);
+    tear_down(&rig);
+}
+
+/* No record, no such name, no answer, nonsense: each is an answer with a reason. */
+static void services_that_are_not_there(void)
+{
+    static const enum name_server_mood moods[] = {ANSWERS, NO_SUCH_NAME, SILENT, GARBAGE};
+    for (size_t i = 0; i < ARRAY_COUNT(moods); i++) {
+        struct rig rig;
+        set_up(&rig, 10, 2);
+        rig.server.mood = moods[i];
+        struct resolve_services services = look_up_services(&rig);
+        CU_ASSERT_EQUAL(services.error, ERR_ADDRESS);
+        CU_ASSERT_EQUAL(services.count, 0);
+        CU_ASSERT_PTR_NOT_NULL(services.reason);
+        tear_down(&rig);
+    }
+}
+
 static void destroy_of_nothing(void)
 {
     struct resolver *none = NULL;
@@ -249,4 +316,5 @@ static void destroy_of_nothing(void)
 
 SUITE("resolve", TEST(answered_at_once), TEST(name_to_both_families), TEST(every_lookup_asks_anew),
       TEST(too_many_addresses), TEST(no_such_name), TEST(useless_servers), TEST(cancel_and_destroy),
-      TEST(bad_server_list), TEST(destroy_of_nothing))
+      TEST(bad_server_list), TEST(services_in_order), TEST(too_many_services),
+      TEST(services_that_are_not_there), TEST(destroy_of_nothing))

@@ -206,6 +206,9 @@ static void a_joiner_never_founds(void)
     CU_ASSERT_EQUAL(decide(&f).action, BOOTSTRAP_WAIT);
     f.peers[0].hello.cluster_id = 3;
     CU_ASSERT_EQUAL(decide(&f).action, BOOTSTRAP_JOIN);
+    f = all_empty(0);
+    strcpy(f.config.discovery_srv, "_holdfast._tcp.example.org");
+    CU_ASSERT_EQUAL(decide(&f).action, BOOTSTRAP_WAIT);
 }
 
 SUITE("bootstrap", TEST(only_the_first_by_name_founds),

@@ -133,5 +133,84 @@ static void strangers_make_room(void)
     CU_ASSERT_EQUAL(peer_slots_find(&s, "n4"), SIZE_MAX);
 }
 
+static void seeds_make(struct raft_seeds *seeds, size_t first, size_t last)
+{
+    memset(seeds, 0, sizeof(*seeds));
+    for (size_t i = first; i <= last; i++) {
+        (void)snprintf(seeds->addresses[seeds->count++], sizeof(seeds->addresses[0]), "host%zu:1",
+                       i);
+    }
+}
+
+static size_t slots_used(const struct peer_slots *s)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < s->count; i++) {
+        count += s->items[i].used;
+    }
+    return count;
+}
+
+/* Targets of SRV records are seeds: they come and go with the records, unless they have become members. */
+static void targets_come_and_go(void)
+{
+    struct config config;
+    struct configuration c;
+    struct peer_slots s;
+    struct raft_seeds seeds;
+    bool changed[PEER_SLOTS_MAX] = {false};
+    config_make(&config, 1, 0);
+    (void)snprintf(config.members[0].peer, sizeof(config.members[0].peer), "host1:1");
+    peer_slots_init(&s, &config, PEER_SLOTS_MAX);
+    seeds_make(&seeds, 1, 4); /* host1 is this node */
+    peer_slots_seeds(&s, &seeds, changed);
+    CU_ASSERT_EQUAL(slots_used(&s), 3);
+    CU_ASSERT_TRUE(changed[0] && changed[1] && changed[2]);
+    memset(changed, 0, sizeof(changed));
+    peer_slots_seeds(&s, &seeds, changed); /* the same again */
+    for (size_t i = 0; i < PEER_SLOTS_MAX; i++) {
+        CU_ASSERT_FALSE(changed[i]);
+    }
+    CU_ASSERT_TRUE(peer_slots_name_seed(&s, 0, "n2"));
+    CU_ASSERT_FALSE(peer_slots_drop_found(&s, 0)); /* named: it is this slot's node */
+    CU_ASSERT_FALSE(peer_slots_name_seed(&s, 1, "n2"));
+    CU_ASSERT_TRUE(peer_slots_drop_found(&s, 1)); /* host3 turned out to be n2 as well */
+    seeds_make(&seeds, 5, 5);
+    peer_slots_seeds(&s, &seeds, changed);
+    CU_ASSERT_EQUAL(slots_used(&s), 2); /* n2, which has a name, and host5; host4 is gone */
+    CU_ASSERT_EQUAL(peer_slots_find(&s, "n2"), 0);
+    members_make(&c, 1, 2);
+    peer_slots_update(&s, &c, changed);
+    CU_ASSERT_EQUAL(peer_slots_find(&s, "n2"), 0);
+    members_make(&c, 1, 1);
+    peer_slots_update(&s, &c, changed); /* n2 is no member and no target any more */
+    CU_ASSERT_EQUAL(peer_slots_find(&s, "n2"), SIZE_MAX);
+    CU_ASSERT_EQUAL(slots_used(&s), 1);
+    check(&s);
+}
+
+/* Seeds of both kinds leave room for all members. */
+static void targets_are_bounded(void)
+{
+    struct config config;
+    struct configuration c;
+    struct peer_slots s;
+    struct raft_seeds seeds;
+    bool changed[PEER_SLOTS_MAX] = {false};
+    config_make(&config, 1, 3);
+    peer_slots_init(&s, &config, PEER_SLOTS_MAX);
+    seeds_make(&seeds, 101, 100 + SEEDS_MAX);
+    peer_slots_seeds(&s, &seeds, changed);
+    CU_ASSERT_EQUAL(slots_used(&s), CONFIG_JOIN_MAX);
+    members_make(&c, 1, MEMBERS_MAX);
+    peer_slots_update(&s, &c, changed);
+    for (size_t i = 2; i <= MEMBERS_MAX; i++) {
+        char name[8];
+        (void)snprintf(name, sizeof(name), "n%zu", i);
+        CU_ASSERT_NOT_EQUAL(peer_slots_find(&s, name), SIZE_MAX);
+    }
+    check(&s);
+}
+
 SUITE("node: peer slots", TEST(listed_nodes_keep_their_places), TEST(seeds_get_names),
-      TEST(strangers_make_room))
+      TEST(strangers_make_room), TEST(targets_come_and_go), TEST(targets_are_bounded))
