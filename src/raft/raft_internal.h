@@ -287,7 +287,6 @@ struct raft {
     /* configurations[count-1] is in force; [0] is the newest that cannot be rolled back. */
     struct configuration_at *configurations;
     size_t configuration_count, configuration_capacity;
-    bool told_removed; /* a member answered that we are none any more */
 
     /* election.c */
     uint64_t election_deadline_us;
@@ -297,6 +296,7 @@ struct raft {
     size_t vote_count;
     bool own_vote_counted; /* a candidate's vote for itself is on disk */
     bool wanted;           /* candidate: the leader has asked for it (Thesis §3.10) */
+    bool told_removed;     /* a member answered that we are none any more */
 
     /* follower.c: the conversation with the leader of the current term */
     uint64_t matched_index; /* own log equals the leader's up to here */
@@ -310,15 +310,15 @@ struct raft {
     size_t progress_count;
     uint64_t leader_since_us;
     uint64_t term_first_index; /* leader: index of its no-op */
-    bool commit_stale;         /* something that commit_index depends on has moved */
     uint64_t log_read_peer;    /* for whom a disk read is outstanding; 0: none */
     uint64_t log_read_from;
     size_t log_read_turn;
+    bool commit_stale; /* something that commit_index depends on has moved */
 
     /* transfer.c */
+    bool transfer_said;       /* timeout_now has been sent */
     uint64_t transfer_target; /* 0: no transfer under way */
     uint64_t transfer_deadline_us;
-    bool transfer_said; /* timeout_now has been sent */
 
     /* cluster_time.c */
     uint64_t cluster_time_us;

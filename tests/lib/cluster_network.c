@@ -16,7 +16,7 @@ struct raft_message cluster_copy(const struct raft_message *m)
 {
     struct raft_message copy = *m;
     copy.entries = m->entries == NULL ? NULL : entries_copy(m->entries);
-    copy.chunk = m->chunk.size == 0 ? (struct bytes){0} : bytes_copy(bytes_view(&m->chunk));
+    copy.chunk = bytes_copy(bytes_view(&m->chunk));
     return copy;
 }
 

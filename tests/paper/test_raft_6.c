@@ -63,7 +63,7 @@ static void a_leader_may_come_from_either(void)
         c->network_held = false;
         cluster_time_out(c, id);
         cluster_settle(c);
-        CU_ASSERT_EQUAL(c->leaderships[1].leader, id); /* the first after 1 */
+        CU_ASSERT_EQUAL(c->leaderships[1].leader, id);         /* the first after 1 */
         CU_ASSERT_TRUE(cluster_status(c, 3).commit_index > 4); /* and it has finished the change */
         CU_ASSERT_FALSE(is_joint(c, 3));
         cluster_destroy(&c);
