@@ -89,7 +89,6 @@ static bool run_begin(struct kv *kv, struct kv_read *read)
         return true;
     case QUERY_TXN:
         result->error = txn_read_begin(q, result, &read->txn);
-        read->revision = result->revision;
         read->running = result->error == OK;
         return read->running;
     case QUERY_LEASE_TTL:
@@ -104,6 +103,13 @@ static bool run_begin(struct kv *kv, struct kv_read *read)
     }
     result->error = ERR_UNIMPLEMENTED;
     return false;
+}
+
+/* The oldest revision that it still needs. */
+static int64_t revision_needed(const struct kv_read *read)
+{
+    bool txn = read->running && read->query->kind == QUERY_TXN;
+    return txn ? read->txn->oldest_revision : read->revision;
 }
 
 /* The read's revision is gone. False: nothing is left to do. */
@@ -162,7 +168,7 @@ enum err kv_read_step(struct kv *kv, struct kv_read *read, uint64_t rows_max, bo
     if (!read->begun) {
         read->begun = true;
         going = run_begin(kv, read);
-    } else if (going && read->revision < kv->compact_revision) {
+    } else if (going && revision_needed(read) < kv->compact_revision) {
         going = run_passed(kv, read);
     }
     if (going) {

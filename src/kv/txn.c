@@ -472,6 +472,7 @@ enum err txn_read_begin(const struct query *q, struct result *result, struct txn
     struct txn_read *r = mem_zalloc(sizeof(*r));
     r->body = body;
     r->result = result;
+    r->oldest_revision = result->revision;
     decision_begin(&r->decision, body, result->revision);
     *out = r;
     return OK;
@@ -495,6 +496,20 @@ void txn_read_free(struct txn_read **r)
     mem_free(freed);
 }
 
+/* A range of it may ask for an older revision than the one all else is read at. */
+static int64_t oldest_of(struct txn_read *r)
+{
+    const struct txn_op *op = NULL;
+    int64_t oldest = r->oldest_revision;
+    course_begin(&r->course, r->body, &r->path, NULL);
+    while ((op = course_next_leaf(&r->course, &r->path)) != NULL) {
+        if (op->kind == TXN_RANGE && op->range.revision > 0 && op->range.revision < oldest) {
+            oldest = op->range.revision;
+        }
+    }
+    return oldest;
+}
+
 static enum err read_decide(struct kv *kv, struct txn_read *r, uint64_t *budget)
 {
     bool decided = false;
@@ -504,6 +519,7 @@ static enum err read_decide(struct kv *kv, struct txn_read *r, uint64_t *budget)
     }
     r->decided = true;
     r->result->error = refuse_ranges(kv, &r->course, r->body, &r->path, r->result->revision);
+    r->oldest_revision = oldest_of(r);
     course_begin(&r->course, r->body, &r->path, r->result);
     answer_begin(&r->course, r->path.succeeded[0]);
     return OK;

@@ -55,6 +55,7 @@ struct txn_read {
     bool decided;
     bool running; /* range is to be freed */
     struct range_run range;
+    int64_t oldest_revision; /* of those that it reads, as far as is decided */
 };
 
 /* ERR_MALFORMED, ERR_TRUNCATED, ERR_TOO_MANY_OPS: not a body of ranges; *out stays NULL. The query and
