@@ -445,7 +445,6 @@ static void wait_for_compaction(struct apply_actor *a, uint64_t request_id, stru
 
 /* ---- entries ------------------------------------------------------------------------------------ */
 
-/* Apply what waits until nothing is left or the overlay is full. */
 /* What an entry did, seen from outside: a refused one moves neither the revision nor the leases. */
 static void count_command(struct apply_actor *a, const struct entry *e, int64_t revision_before,
                           uint64_t leases_before)
@@ -466,6 +465,7 @@ static void count_command(struct apply_actor *a, const struct entry *e, int64_t 
     a->leases_expired += op == COMMAND_LEASE_EXPIRE && fewer_leases ? 1 : 0;
 }
 
+/* Apply what waits until nothing is left or the overlay is full. */
 static void apply_waiting(struct apply_actor *a, uint64_t now_us)
 {
     while (a->block_count > 0 && !a->installing) {

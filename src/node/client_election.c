@@ -141,7 +141,8 @@ struct observer {
     int64_t watch_id; /* the newest; responses to those before are stale */
     bool watching;
     bool has_head;         /* a key is watched, not the line */
-    int64_t told_revision; /* mod revision of what was told last */
+    struct bytes told_key; /* of what was told last ... */
+    int64_t told_revision; /* ... and its mod revision */
 };
 
 static void observe_look(struct client_actor *a, struct client_call *call)
@@ -167,6 +168,24 @@ static void observe_message(struct client_actor *a, struct client_call *call, st
     observe_look(a, call);
 }
 
+/* Whoever has waited in the line since before the last one proclaimed comes to its head with an older
+ * revision; that the head is another is news as well. */
+static void tell_head(struct client_actor *a, struct client_call *call, int64_t revision,
+                      const struct key_value *head)
+{
+    struct observer *o = call->state;
+    bool same = view_equal(bytes_view(&o->told_key), head->key);
+    if (same && head->mod_revision <= o->told_revision) {
+        return;
+    }
+    if (!same) {
+        bytes_free(&o->told_key);
+        o->told_key = bytes_copy(head->key);
+    }
+    o->told_revision = head->mod_revision;
+    (void)send_leader(a, call, revision, head);
+}
+
 static void observe_reply(struct client_actor *a, struct client_call *call,
                           const struct result *result)
 {
@@ -183,10 +202,7 @@ static void observe_reply(struct client_actor *a, struct client_call *call,
         request.key = head->key;
         request.range_end = (struct view){0};
         request.no_delete = false;
-        if (head->mod_revision > o->told_revision) {
-            o->told_revision = head->mod_revision;
-            (void)send_leader(a, call, result->revision, head);
-        }
+        tell_head(a, call, result->revision, head);
     }
     o->watching = true;
     bool watching = call_watch(a, call, &o->watches, &request);
@@ -265,6 +281,7 @@ static void observe_closed(struct client_actor *a, struct client_call *call)
     if (o != NULL) {
         call_watch_close(a, &o->watches);
         line_free(&o->line);
+        bytes_free(&o->told_key);
         mem_free(o);
         call->state = NULL;
     }

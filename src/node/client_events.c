@@ -99,7 +99,7 @@ static void write_events(const struct watch_batch *batch, const struct watch_res
     }
 }
 
-/* Send what was written since; true if the call goes on. */
+/* Send what was written since; its octets. */
 static size_t send_text(struct client_call *call)
 {
     struct events_carrier *carrier = carrier_of(call);

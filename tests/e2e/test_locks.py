@@ -222,6 +222,10 @@ class Locks(e2e.ClusterTest):
         waiter = threading.Thread(target=lambda: second.append(self.campaign(self.cluster["n2"].client, b"el", lease, b"b1")))
         waiter.start()
         self.wait_in_line(client, b"el", 2)
+        # the next leader's key is older than this, and it is seen all the same
+        self.call(client, "Proclaim", self.election.ProclaimRequest(leader=first, value=b"a4"), "Proclaim")
+        expected.append(b"a4")
+        all_see()
         self.call(client, "Resign", self.election.ResignRequest(leader=first), "Resign")
         waiter.join(e2e.LIMIT_S)
         self.assertEqual(second[0].lease, lease)
