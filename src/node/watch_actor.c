@@ -431,7 +431,7 @@ static void stream_check(const struct watch_stream *s, size_t *watchers, uint64_
     for (const struct watcher *w = s->watchers; w != NULL; w = w->next) {
         ASSERT(w->stream == s);
         ASSERT(w->place != WATCHER_NOWHERE);
-        ASSERT(w->gathered_count == 0);
+        ASSERT(w->gathered_first == 0);
         ASSERT((w->entry.place != NULL) == (w->place == WATCHER_LIVE || w->place == WATCHER_SCAN));
         ASSERT((w->scan != NULL) == (w->place == WATCHER_SCAN));
         behind += w->place != WATCHER_LIVE;

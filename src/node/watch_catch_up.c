@@ -155,7 +155,7 @@ static void scan_drop_compacted(struct watch_actor *a, struct watch_scan *scan)
 static void slice_event(struct watch_actor *a, const struct watch_scan *scan,
                         const struct kv_history *row)
 {
-    if (gather_event(a, &scan->index, row->key, row->change, row->deleted, row->value.size,
+    if (gather_event(a, &scan->index, row->key, row->change, row->deleted,
                      (uint32_t)a->scratch.count)) {
         event_block_add(&a->scratch, row);
     }
@@ -213,7 +213,7 @@ static void slice_of_ring(struct watch_actor *a, struct watch_scan *scan, int64_
             revision = at;
             rows++;
             struct view key = event_key(b, place.index);
-            if (gather_event(a, &scan->index, key, e->change, e->deleted, e->value_size,
+            if (gather_event(a, &scan->index, key, e->change, e->deleted,
                              (uint32_t)a->scratch.count)) {
                 event_block_copy(&a->scratch, b, place.index);
             }

@@ -121,12 +121,12 @@ void gather_begin(struct watch_actor *a)
     a->gather.touched_count = 0;
 }
 
-static void gather_add(struct gather *g, struct watcher *w, uint32_t index, uint64_t bytes)
+static void gather_add(struct gather *g, struct watcher *w, uint32_t index)
 {
     ARRAY_RESERVE(g->refs, g->ref_capacity, g->ref_count + 1);
     g->refs[g->ref_count++] = (struct gather_ref){.event = index};
     uint32_t place = (uint32_t)g->ref_count;
-    if (w->gathered_count == 0) {
+    if (w->gathered_first == 0) {
         ARRAY_RESERVE(g->touched, g->touched_capacity, g->touched_count + 1);
         g->touched[g->touched_count++] = w;
         w->gathered_first = place;
@@ -134,12 +134,10 @@ static void gather_add(struct gather *g, struct watcher *w, uint32_t index, uint
         g->refs[w->gathered_last - 1].next = place;
     }
     w->gathered_last = place;
-    w->gathered_count++;
-    w->gathered_bytes += bytes;
 }
 
 bool gather_event(struct watch_actor *a, const struct watch_index *x, struct view key,
-                  uint64_t change, bool deleted, size_t value_size, uint32_t index)
+                  uint64_t change, bool deleted, uint32_t index)
 {
     struct gather *g = &a->gather;
     int64_t revision = change_revision(change);
@@ -149,7 +147,7 @@ bool gather_event(struct watch_actor *a, const struct watch_index *x, struct vie
         for (struct watch_entry *e = g->matches.items[i]->entries; e != NULL; e = e->next) {
             struct watcher *w = (struct watcher *)(void *)e;
             if (w->next_revision <= revision && !(deleted ? w->no_delete : w->no_put)) {
-                gather_add(g, w, index, WATCH_EVENT_COST + key.size + value_size);
+                gather_add(g, w, index);
                 taken = true;
             }
         }
@@ -236,74 +234,104 @@ static uint32_t output_event(struct watch_output *o, const struct event_block *b
     return known->index;
 }
 
+static uint64_t event_cost(const struct event *e)
+{
+    return WATCH_EVENT_COST + e->key_size + (uint64_t)e->value_size;
+}
+
 static uint64_t previous_cost(struct watch_actor *a, struct watch_batch *b, uint32_t index)
 {
     if (b->previous_of[index] == PREVIOUS_UNKNOWN) {
         b->previous_of[index] = previous_find(a, b, index);
     }
     uint32_t previous = b->previous_of[index];
-    if (previous == WATCH_PREVIOUS_NONE) {
-        return 0;
-    }
-    const struct event *e = &b->previous.items[previous];
-    return WATCH_EVENT_COST + e->key_size + e->value_size;
+    return previous == WATCH_PREVIOUS_NONE ? 0 : event_cost(&b->previous.items[previous]);
 }
 
-/* False: too large to be sent; nothing was added but events nobody refers to. */
+/* Of what was gathered from *at on: whole revisions, up to about a slice's octets, in one response. *at: what
+ * is left; 0: nothing. False: a revision of it is too large to be sent; nothing was added but events
+ * nobody refers to. */
 static bool respond(struct watch_actor *a, struct watcher *w, const struct event_block *block,
-                    int64_t revision)
+                    int64_t revision, uint32_t *at)
 {
     struct watch_stream *s = w->stream;
     struct watch_batch *b = batch_of(a, s->client);
     struct watch_output *o = &a->outputs[s->client];
     const struct gather *g = &a->gather;
     size_t first = b->ref_count;
-    uint64_t bytes = w->gathered_bytes;
-    for (uint32_t at = w->gathered_first; at != 0; at = g->refs[at - 1].next) {
-        uint32_t index = output_event(o, block, g->refs[at - 1].event);
-        if (w->prev_kv) {
-            bytes += previous_cost(a, b, index);
+    size_t whole_count = 0; /* references, octets and the place behind the last whole revision */
+    uint64_t whole_bytes = 0;
+    uint32_t whole_at = *at;
+    uint64_t bytes = 0;
+    int64_t last_revision = 0;
+    uint32_t next = *at;
+    for (; next != 0; next = g->refs[next - 1].next) {
+        const struct event *e = &block->items[g->refs[next - 1].event];
+        if (change_revision(e->change) != last_revision) {
+            last_revision = change_revision(e->change);
+            whole_count = b->ref_count - first;
+            whole_bytes = bytes;
+            whole_at = next;
+            if (bytes >= a->slice_bytes) {
+                break;
+            }
         }
+        uint32_t index = output_event(o, block, g->refs[next - 1].event);
+        bytes += event_cost(e) + (w->prev_kv ? previous_cost(a, b, index) : 0);
         if (bytes > a->response_bytes_max) {
-            b->ref_count = first;
-            return false;
+            break;
         }
         ARRAY_RESERVE(b->refs, b->ref_capacity, b->ref_count + 1);
         b->refs[b->ref_count++] = index;
     }
+    if (next == 0) {
+        whole_count = b->ref_count - first;
+        whole_bytes = bytes;
+        whole_at = 0;
+    }
+    b->ref_count = first + whole_count;
+    *at = whole_at;
+    if (whole_count == 0) {
+        return false;
+    }
     struct watch_response *r = response_add(b, s, WATCH_RESPONSE_EVENTS, w->id, revision);
     r->ref_first = first;
-    r->ref_count = w->gathered_count;
+    r->ref_count = whole_count;
     r->prev_kv = w->prev_kv;
     r->fragment = w->fragment;
-    r->cost += bytes;
+    r->cost += whole_bytes;
     stream_charge(a, s, r->cost);
     w->quiet = false;
     return true;
+}
+
+/* One watcher's part. It may be gone afterwards. */
+static void deliver_gathered(struct watch_actor *a, struct watcher *w,
+                             const struct event_block *block, int64_t revision)
+{
+    struct watch_stream *s = w->stream;
+    uint32_t at = w->gathered_first;
+    w->gathered_first = 0;
+    while (at != 0) {
+        if (!stream_may_send(a, s)) {
+            w->next_revision = change_revision(block->items[a->gather.refs[at - 1].event].change);
+            watcher_displace(a, w);
+            watcher_park(a, w);
+            return;
+        }
+        if (!respond(a, w, block, revision, &at)) {
+            deliver_cancel(a, w, WATCH_REASON_TOO_LARGE);
+            return;
+        }
+        send_if_full(a, s->client);
+    }
 }
 
 void gather_deliver(struct watch_actor *a, const struct event_block *block, int64_t revision)
 {
     struct gather *g = &a->gather;
     for (size_t i = 0; i < g->touched_count; i++) {
-        struct watcher *w = g->touched[i];
-        size_t client = w->stream->client;
-        if (!stream_may_send(a, w->stream)) {
-            uint32_t event = g->refs[w->gathered_first - 1].event;
-            w->next_revision = change_revision(block->items[event].change);
-            w->gathered_count = 0;
-            w->gathered_bytes = 0;
-            watcher_displace(a, w);
-            watcher_park(a, w);
-            continue;
-        }
-        bool sent = respond(a, w, block, revision);
-        w->gathered_count = 0;
-        w->gathered_bytes = 0;
-        if (!sent) {
-            deliver_cancel(a, w, WATCH_REASON_TOO_LARGE);
-        }
-        send_if_full(a, client);
+        deliver_gathered(a, g->touched[i], block, revision);
     }
     g->ref_count = 0;
     g->touched_count = 0;
@@ -313,8 +341,7 @@ void gather_abandon(struct watch_actor *a)
 {
     struct gather *g = &a->gather;
     for (size_t i = 0; i < g->touched_count; i++) {
-        g->touched[i]->gathered_count = 0;
-        g->touched[i]->gathered_bytes = 0;
+        g->touched[i]->gathered_first = 0;
     }
     g->ref_count = 0;
     g->touched_count = 0;
@@ -332,7 +359,7 @@ void deliver_live(struct watch_actor *a, const struct event_block *block)
         for (; i < block->count && change_revision(block->items[i].change) == revision; i++) {
             const struct event *e = &block->items[i];
             (void)gather_event(a, &a->live, event_key(block, i), e->change, e->deleted,
-                               e->value_size, (uint32_t)i);
+                               (uint32_t)i);
         }
         gather_deliver(a, block, revision);
     }

@@ -76,9 +76,8 @@ struct watcher {
     enum watcher_place place;
     bool no_put, no_delete, prev_kv, progress_notify, fragment;
     bool quiet; /* no event since the last progress tick */
-    /* events of the slice at hand */
-    uint32_t gathered_first, gathered_last, gathered_count;
-    uint64_t gathered_bytes;
+    /* events of the block at hand: index + 1 in gather.refs; first 0: none */
+    uint32_t gathered_first, gathered_last;
     uint32_t key_size, end_size;
     uint8_t octets[]; /* key, then range_end */
 };
@@ -229,9 +228,9 @@ void gather_begin(struct watch_actor *a);
 /* Give the event to those in the index whose range it is in and who lack it. True: somebody takes it.
  * `index` is its place in the block that gather_deliver will be given. */
 bool gather_event(struct watch_actor *a, const struct watch_index *x, struct view key,
-                  uint64_t change, bool deleted, size_t value_size, uint32_t index);
-/* A response to each who was given something. Those without credit are parked at the first revision they
- * lack; too much for one response cancels. */
+                  uint64_t change, bool deleted, uint32_t index);
+/* Responses of whole revisions to each who was given something. Those without credit are parked at the first
+ * revision they lack; a revision that is too much for one response cancels. */
 void gather_deliver(struct watch_actor *a, const struct event_block *block, int64_t revision);
 /* Forget what was gathered: the block could not be read to its end. */
 void gather_abandon(struct watch_actor *a);

@@ -882,7 +882,53 @@ static void compacted_history_cancels(void)
     mem_free(f);
 }
 
+/* What a response may hold bounds a revision, not how much history is looked at in one go: with the previous
+ * values a slice of it may come to more. It is told in several responses of whole revisions. */
+static void history_of_large_previous_values(void)
+{
+    struct fixture *f = mem_zalloc(sizeof(*f));
+    char value[200];
+    set_up(f, 1);
+    memset(value, 'v', sizeof(value));
+    watch_actor_tune(f->actors.watch->self, 100000, 600000, 10);
+    const struct command put = {
+        .op = COMMAND_PUT, .key = view_of_text("a"), .value = view_of(value, sizeof(value))};
+    struct apply_entries *m = MSG_NEW(struct apply_entries, APPLY_ENTRIES, release_apply_entries);
+    m->entries = entries_create(4000, 4000 * 300);
+    for (int i = 0; i < 4000;
+         i++) { /* revisions 2 to 4001; with what was before 2 MB, in slices of 1.5 */
+        add_entry(f, m->entries, &put);
+    }
+    ACTOR_SEND(f->actors.apply, m);
+    rounds(f, 2);
+    seal(f);
+    rounds(f, 4);
+    struct watch_create *create =
+        create_message(stream_number(0), view_of_text("a"), view_of("", 0), 2);
+    create->prev_kv = true;
+    ACTOR_SEND(f->actors.watch, create);
+    int64_t told = 1;
+    for (int round = 0; round < 100; round++) {
+        rounds(f, 2);
+        struct client_watch *batch = take_batch(f);
+        for (size_t i = 0; batch != NULL && i < batch->batch->response_count; i++) {
+            const struct watch_response *r = &batch->batch->responses[i];
+            CU_ASSERT_NOT_EQUAL(r->kind, WATCH_RESPONSE_CANCELED);
+            for (size_t k = 0; k < r->ref_count; k++) {
+                uint32_t index = batch->batch->refs[r->ref_first + k];
+                CU_ASSERT_EQUAL(change_revision(batch->batch->events.items[index].change), ++told);
+            }
+            f->streams[0].owed += r->cost;
+        }
+        MSG_FREE(batch);
+        acknowledge(f, 0);
+    }
+    CU_ASSERT_EQUAL(told, 4001);
+    tear_down(f);
+    mem_free(f);
+}
+
 SUITE("node: watch actor", TEST(each_event_once_and_in_order), TEST(each_event_once_or_compacted),
       TEST(ids_and_refusals), TEST(watchers_are_bounded), TEST(recording_follows_the_watchers),
       TEST(a_stream_that_does_not_read_is_bounded), TEST(falling_behind_apply),
-      TEST(compacted_history_cancels))
+      TEST(compacted_history_cancels), TEST(history_of_large_previous_values))
