@@ -14,6 +14,7 @@
  *  2. A receiver gets a copy that was begun after it asked. Receivers that wait share the next one.
  *  3. A slot's file is removed when its last receiver is done, and before anything else at the start.
  *  4. An error ends what it concerns and nothing more: these are reads, and copies nobody depends on.
+ *  5. A receiver that takes nothing for COPY_STALL_US is refused: the slots are few, others wait for them.
  */
 #include "node.h"
 
@@ -29,6 +30,8 @@
 #define COPY_CHUNKS_PER_ROUND 16
 #define COPY_WINDOW_BYTES     ((uint64_t)512 * 1024) /* sent to one receiver and not acknowledged */
 
+#define COPY_STALL_US (60 * UINT64_C(1000000))
+
 #define NO_SLOT UINT32_MAX
 
 struct receiver {
@@ -36,6 +39,7 @@ struct receiver {
     uint32_t slot;        /* NO_SLOT: waits for the next copy */
     uint64_t offset;      /* octets sent */
     uint64_t outstanding; /* of them not acknowledged */
+    uint64_t heard_us;    /* when it last took some, or could begin to */
     struct sha256 digest;
 };
 
@@ -302,22 +306,30 @@ static void chunk_send(struct copy_actor *a, struct receiver *r, struct kv_snaps
     answer_send(a, &m);
 }
 
-/* True: it could go on at once. */
-static bool receiver_work(struct copy_actor *a, struct receiver *r)
+/* When it wants to be looked at again: UINT64_MAX if nothing but messages moves it. */
+static uint64_t receiver_work(struct copy_actor *a, struct receiver *r, uint64_t now_us)
 {
     struct kv_snapshot_facts facts;
     if (r->number == 0 || r->slot == NO_SLOT || !a->slots[r->slot].complete) {
-        return false;
+        return UINT64_MAX;
+    }
+    if (r->outstanding == 0) {
+        r->heard_us = now_us;
+    } else if (now_us - r->heard_us >= COPY_STALL_US) {
+        log_event(LOG_INFO, "copy given up", "reason=\"its receiver does not read\"");
+        refuse(a, r->number, ERR_TIMEOUT);
+        receiver_end(r);
+        return UINT64_MAX;
     }
     struct kv_snapshot *from = a->slots[r->slot].snapshot;
     kv_snapshot_facts(from, &facts);
     for (int i = 0; i < COPY_CHUNKS_PER_ROUND && r->outstanding < COPY_WINDOW_BYTES; i++) {
         chunk_send(a, r, from, &facts);
         if (r->number == 0) {
-            return false;
+            return UINT64_MAX;
         }
     }
-    return r->outstanding < COPY_WINDOW_BYTES;
+    return r->outstanding < COPY_WINDOW_BYTES ? now_us : r->heard_us + COPY_STALL_US;
 }
 
 /* ---- handlers ------------------------------------------------------------------------------------- */
@@ -353,7 +365,6 @@ static void handle(void *self, struct msg *m, uint64_t now_us)
 {
     struct copy_actor *a = self;
     struct receiver *r = NULL;
-    UNUSED(now_us);
     switch ((enum copy_kind)m->kind) {
     case COPY_BEGIN:
         take_request(a, (struct copy_request *)m);
@@ -364,6 +375,7 @@ static void handle(void *self, struct msg *m, uint64_t now_us)
         if (r != NULL) {
             ASSERT(ack->bytes <= r->outstanding);
             r->outstanding -= ack->bytes;
+            r->heard_us = now_us;
         }
         break;
     }
@@ -390,7 +402,7 @@ static void handle(void *self, struct msg *m, uint64_t now_us)
 static void flush(void *self, uint64_t now_us)
 {
     struct copy_actor *a = self;
-    bool more = false;
+    uint64_t at_us = UINT64_MAX;
     if (a->hash_count > 0) {
         hash_work(a);
     }
@@ -398,14 +410,15 @@ static void flush(void *self, uint64_t now_us)
     uint32_t slot = copying(a);
     if (slot != NO_SLOT) {
         copy_work(a, slot, now_us);
-        more = true;
+        at_us = now_us;
     }
     for (size_t i = 0; i < COPY_RECEIVERS_MAX; i++) {
-        more = receiver_work(a, &a->receivers[i]) || more;
+        uint64_t work_us = receiver_work(a, &a->receivers[i], now_us);
+        at_us = work_us < at_us ? work_us : at_us;
     }
     slots_look(a, now_us);
-    more = more || a->hash_count > 0 || copying(a) != NO_SLOT;
-    actor_set_deadline(actor_self(), more ? now_us : UINT64_MAX);
+    bool more = a->hash_count > 0 || copying(a) != NO_SLOT;
+    actor_set_deadline(actor_self(), more ? now_us : at_us);
 }
 
 /* The flush that follows goes on with the next slice. */

@@ -66,12 +66,11 @@ static void tell(struct copies *c, uint64_t number, uint32_t kind, uint64_t byte
     ACTOR_SEND(c->copy, m);
 }
 
-/* Rounds until it has nothing to do. */
+/* Rounds until it has nothing to do but wait. */
 static void work(struct copies *c)
 {
     hand_round(c->copy, ++c->now_us);
-    while (c->copy->deadline_us != UINT64_MAX) {
-        c->now_us = c->copy->deadline_us > c->now_us ? c->copy->deadline_us : c->now_us;
+    while (c->copy->deadline_us <= c->now_us) {
         hand_round(c->copy, c->now_us);
     }
 }
@@ -281,5 +280,38 @@ static void leftovers_are_removed(void)
     tear_down(&c);
 }
 
+/* Two who do not read hold both slots; a third one would wait for ever. */
+static void who_does_not_read_is_given_up(void)
+{
+    struct copies c;
+    struct received all[8] = {0};
+    set_up(&c, 3000);
+    ask(&c, 1, true, 0);
+    work(&c);
+    ask(&c, 2, true, 0);
+    work(&c);
+    receive(&c, all);
+    CU_ASSERT_TRUE(slot_exists(&c, 0));
+    CU_ASSERT_TRUE(slot_exists(&c, 1));
+    c.now_us += 30 * UINT64_C(1000000);
+    tell(&c, 2, COPY_ACK, 32768); /* slow, and it reads */
+    ask(&c, 3, true, 0);
+    work(&c);
+    receive(&c, all);
+    CU_ASSERT_FALSE(all[1].ended);
+    CU_ASSERT_EQUAL(all[3].octets.size, 0);
+    CU_ASSERT_TRUE_FATAL(c.copy->deadline_us < UINT64_MAX);
+    c.now_us = c.copy->deadline_us;
+    receive_all(&c, 3, all);
+    CU_ASSERT_TRUE(all[1].ended);
+    CU_ASSERT_EQUAL(all[1].error, ERR_TIMEOUT);
+    CU_ASSERT_FALSE(all[2].ended);
+    check_file(&all[3], "3000");
+    buffer_free(&all[1].octets);
+    buffer_free(&all[2].octets);
+    tear_down(&c);
+}
+
 SUITE("node: copy actor", TEST(a_copy_in_chunks), TEST(who_does_not_read_costs_a_window),
-      TEST(hashes_of_two_members), TEST(too_many_are_refused), TEST(leftovers_are_removed))
+      TEST(who_does_not_read_is_given_up), TEST(hashes_of_two_members), TEST(too_many_are_refused),
+      TEST(leftovers_are_removed))
