@@ -107,10 +107,11 @@ static void peer_started(void *self, uint64_t now_us)
 
 static void take_target(struct peer *p, const struct peer_target *target, uint64_t now_us)
 {
-    /* Whoever answered at a seed's address is named now: the same node. */
-    bool same = strcmp(p->settings.name, target->name) == 0 ||
-                (p->settings.name[0] == '\0' && p->known.member_id != 0 &&
-                 strcmp(p->known.name, target->name) == 0);
+    /* Without a name it is the address that counts. Whoever answered at a seed's is named now: the same node. */
+    bool same = strcmp(p->settings.name, target->name) == 0 &&
+                (target->name[0] != '\0' || strcmp(p->settings.address, target->address) == 0);
+    same = same || (p->settings.name[0] == '\0' && p->known.member_id != 0 &&
+                    strcmp(p->known.name, target->name) == 0);
     memcpy(p->settings.name, target->name, sizeof(p->settings.name));
     memcpy(p->settings.address, target->address, sizeof(p->settings.address));
     memcpy(p->settings.second, target->second, sizeof(p->settings.second));

@@ -483,6 +483,33 @@ static void addresses_are_tried_in_turn(void)
     name_server_end(&server);
 }
 
+/* At rest, then told of a seed whose name nobody knows yet, then of another one. */
+static void seeds_without_names_are_dialled(void)
+{
+    struct rig rig;
+    set_up_to(&rig, "127.0.0.1", NULL, ELECTION_MS);
+    end_actor(rig.peer);
+    struct peer_actor_settings settings = {.hello = raw_hello(1),
+                                           .heartbeat_ms = 50,
+                                           .election_timeout_ms = ELECTION_MS,
+                                           .seed = 1,
+                                           .actors = &rig.actors};
+    rig.peer = peer_actor_create(&settings);
+    actor_start(rig.peer);
+    int elsewhere = raw_listen("127.0.0.2", rig.port);
+    for (int host = 1; host <= 2; host++) {
+        struct peer_target *target = MSG_NEW(struct peer_target, PEER_TARGET, NULL);
+        snprintf(target->address, sizeof(target->address), "127.0.0.%d:%u", host, rig.port);
+        ACTOR_SEND(rig.peer, target);
+        struct raw_peer raw = raw_peer_of(raw_accept(host == 1 ? rig.listening : elsewhere));
+        struct peer_greeting greeting = raw_expect_greeting(&raw, PEER_FRAME_HELLO);
+        CU_ASSERT_STRING_EQUAL(greeting.target, "");
+        raw_close(&raw);
+    }
+    close(elsewhere);
+    tear_down(&rig);
+}
+
 /* ---- refusals ----------------------------------------------------------------------------------- */
 
 /* They refuse us: told once per reason, not per attempt; and we go on trying. */
@@ -965,10 +992,11 @@ SUITE("peer actor", TEST(dial_greet_send), TEST(unconnected_messages_are_dropped
       TEST(refused_connection_is_repeated), TEST(mute_acceptor_is_given_up), TEST(pauses_grow),
       TEST(name_is_resolved_at_every_dial), TEST(last_good_address_when_names_fail),
       TEST(address_the_peer_dials_from), TEST(silent_connection_follows_the_name),
-      TEST(unknown_name_is_told), TEST(addresses_are_tried_in_turn),
-      TEST(being_refused_is_told_once_per_reason), TEST(refused_behind_the_welcome),
-      TEST(answerers_that_do_not_fit), TEST(messages_from_the_peer), TEST(early_octets),
-      TEST(broken_input), TEST(newer_connection_replaces), TEST(older_start_is_refused),
+      TEST(seeds_without_names_are_dialled), TEST(unknown_name_is_told),
+      TEST(addresses_are_tried_in_turn), TEST(being_refused_is_told_once_per_reason),
+      TEST(refused_behind_the_welcome), TEST(answerers_that_do_not_fit),
+      TEST(messages_from_the_peer), TEST(early_octets), TEST(broken_input),
+      TEST(newer_connection_replaces), TEST(older_start_is_refused),
       TEST(newer_welcome_ends_older_input), TEST(news_of_the_peer_reach_raft),
       TEST(news_wait_for_our_connection), TEST(own_news_are_announced),
       TEST(configuration_ends_wrong_connections), TEST(output_is_bounded),
