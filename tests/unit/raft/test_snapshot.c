@@ -285,6 +285,25 @@ static void nothing_is_acknowledged_before_the_switch_is_durable(void)
     cluster_destroy(&c);
 }
 
+/* Trap 46: what follows the snapshot may be durable long since; it is applied to the new table, so not before that one
+ * is in its place. */
+static void nothing_is_applied_before_the_switch_is_durable(void)
+{
+    struct cluster *c = follower_with(TERMS(1, 1, 2, 2, 3), 3);
+    cluster_disk_hold(c, 1, true);
+    cluster_apply_hold(c, 1, true);
+    CU_ASSERT_TRUE(install(c, 1, 3, 2));
+    struct raft_message m = heartbeat(3, 5, 3, 5);
+    cluster_receive(c, &m);
+    CU_ASSERT_EQUAL(cluster_status(c, 1).commit_index, 5);
+    CU_ASSERT_EQUAL(cluster_status(c, 1).durable_index, 5);
+    CU_ASSERT_EQUAL(cluster_node(c, 1)->applying_count, 0);
+    cluster_disk_release(c, 1, 1);
+    CU_ASSERT_EQUAL_FATAL(cluster_node(c, 1)->applying_count, 1);
+    CU_ASSERT_EQUAL(cluster_node(c, 1)->applying[0]->first_index, 4);
+    cluster_destroy(&c);
+}
+
 /* Trap 46: killed before the switch it is what it was; after it, it begins behind the snapshot. */
 static void a_crash_finds_either_the_old_or_the_new(void)
 {
@@ -444,6 +463,7 @@ SUITE("raft: snapshot", TEST(who_lacks_what_was_trimmed_gets_a_snapshot),
       TEST(a_failed_one_is_wanted_again_after_a_while), TEST(ready_is_checked),
       TEST(the_log_is_kept_from_the_snapshot_on), TEST(without_a_bound_the_log_waits),
       TEST(nothing_is_acknowledged_before_the_switch_is_durable),
+      TEST(nothing_is_applied_before_the_switch_is_durable),
       TEST(a_crash_finds_either_the_old_or_the_new),
       TEST(a_matching_suffix_is_kept_and_a_conflicting_log_is_not),
       TEST(an_old_snapshot_changes_nothing), TEST(two_in_quick_succession),
