@@ -10,7 +10,7 @@ static void fail(struct checks *c, size_t node, const char *format, ...) PRINTF_
 
 static void fail(struct checks *c, size_t node, const char *format, ...)
 {
-    char text[400];
+    char text[CHECKS_TEXT_MAX];
     int used = snprintf(text, sizeof(text), "n%zu: ", node + 1);
     va_list arguments;
     va_start(arguments, format);
@@ -189,6 +189,7 @@ void checks_node_started(struct checks *c, size_t node, const struct node_stores
     persists_clear(n);
     n->handed_index = stores->meta.applied_index;
     n->seen_any = false;
+    n->fresh_count = 0;
     n->asked_or_gave_vote = false;
     n->running = true;
 }
@@ -294,17 +295,27 @@ static void check_quorum(struct checks *c, size_t node, const struct entry *e)
     }
 }
 
-/* 3, for leaders elected before the commit was seen */
-static void check_leaders_hold(struct checks *c, const struct entry *e)
+/*
+ * 3, for leaders elected before the commit was seen. An entry of an earlier term may have been committed by a later
+ * one only, and leaders between need not have it. The committing leader's term is at most this node's, which is
+ * known when its batch is over.
+ */
+static void check_leaders_hold(struct checks *c, size_t node, uint64_t term)
 {
-    for (size_t i = 0; i < c->node_count; i++) {
-        const struct checks_node *n = &c->nodes[i];
-        if (n->running && n->seen_any && n->seen.role == RAFT_LEADER &&
-            n->seen.current_term > e->term && term_at(&n->told, e->index) != e->term) {
-            fail(c, i,
-                 "Leader Completeness: leader of term %" PRIu64 " lacks committed entry %" PRIu64
-                 " of term %" PRIu64,
-                 n->seen.current_term, e->index, e->term);
+    struct checks_node *from = &c->nodes[node];
+    for (; from->fresh_count > 0; from->fresh_count--) {
+        uint64_t index = from->fresh_last + 1 - from->fresh_count;
+        uint64_t entry_term = c->model.entries[index - 1].term;
+        c->model.entries[index - 1].commit_term = term;
+        for (size_t i = 0; i < c->node_count; i++) {
+            const struct checks_node *n = &c->nodes[i];
+            if (n->running && n->seen_any && n->seen.role == RAFT_LEADER &&
+                n->seen.current_term > term && term_at(&n->told, index) != entry_term) {
+                fail(c, i,
+                     "Leader Completeness: leader of term %" PRIu64
+                     " lacks committed entry %" PRIu64 " of term %" PRIu64,
+                     n->seen.current_term, index, entry_term);
+            }
         }
     }
 }
@@ -329,7 +340,8 @@ static void on_apply(struct checks *c, size_t node, const struct entries *entrie
         }
         if (is_new) {
             check_quorum(c, node, e);
-            check_leaders_hold(c, e);
+            n->fresh_last = e->index;
+            n->fresh_count++;
             if (c->committed != NULL) {
                 c->committed(c->context, e);
             }
@@ -401,7 +413,7 @@ static void check_new_leader(struct checks *c, size_t node, const struct raft_st
     }
     const struct model *m = &c->model;
     for (size_t i = m->count; i > 0; i--) { /* 3 */
-        if (m->entries[i - 1].term < s->current_term) {
+        if (m->entries[i - 1].commit_term != 0 && m->entries[i - 1].commit_term < s->current_term) {
             if (term_at(&n->told, i) != m->entries[i - 1].term) {
                 fail(c, node,
                      "Leader Completeness: the new leader of term %" PRIu64
@@ -418,6 +430,7 @@ void checks_raft_ran(struct checks *c, size_t node, const struct raft *core)
     struct checks_node *n = &c->nodes[node];
     struct raft_status s;
     raft_status(core, &s);
+    check_leaders_hold(c, node, s.current_term);
     if (n->seen_any) {
         if (s.current_term < n->seen.current_term) {
             fail(c, node, "its term falls from %" PRIu64 " to %" PRIu64, n->seen.current_term,
@@ -451,6 +464,25 @@ void checks_raft_ran(struct checks *c, size_t node, const struct raft *core)
     n->seen_any = true;
     if (s.current_term > c->greatest_term) {
         c->greatest_term = s.current_term;
+    }
+}
+
+void checks_state(struct checks *c, size_t node, const struct kv *kv)
+{
+    uint64_t index = kv_applied_index(kv);
+    if (index == 0 || index > c->model.count) {
+        return;
+    }
+    const struct model_entry *e = &c->model.entries[index - 1];
+    if (kv_revision(kv) != e->revision || kv_compact_revision(kv) != e->compact_revision ||
+        kv_cluster_time_us(kv) != e->cluster_time_us || kv_lease_count(kv) != e->lease_count) {
+        fail(c, node,
+             "at index %" PRIu64 " it has revision %" PRId64 ", compacted %" PRId64
+             ", cluster time %" PRIu64 ", %" PRIu64 " leases; should be %" PRId64 ", %" PRId64
+             ", %" PRIu64 ", %zu",
+             index, kv_revision(kv), kv_compact_revision(kv), kv_cluster_time_us(kv),
+             kv_lease_count(kv), e->revision, e->compact_revision, e->cluster_time_us,
+             e->lease_count);
     }
 }
 

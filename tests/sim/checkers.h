@@ -29,6 +29,7 @@
 #include "model.h"
 #include "node/node.h"
 
+#define CHECKS_TEXT_MAX     2000
 #define CHECKS_NODES_MAX    8
 #define CHECKS_PERSISTS_MAX 65536 /* on their way to one disk; more is a runaway */
 
@@ -58,6 +59,8 @@ struct checks_node {
     struct checks_persist *persists;
     size_t persist_first, persist_count, persist_capacity;
     uint64_t handed_index;   /* last entry handed out for apply */
+    uint64_t fresh_last;     /* ... which nobody had handed out before, in the batch at hand, */
+    uint64_t fresh_count;    /* and how many of them */
     struct raft_status seen; /* after its raft actor's last run */
     bool seen_any;
     bool asked_or_gave_vote; /* since then */
@@ -92,6 +95,8 @@ void checks_excuse(struct checks *c, size_t node);
 void checks_sent(struct checks *c, size_t node, const struct msg *m);
 /* The raft actor's batch is over. */
 void checks_raft_ran(struct checks *c, size_t node, const struct raft *core);
+/* What a state machine says of itself is what the log makes it. */
+void checks_state(struct checks *c, size_t node, const struct kv *kv);
 /* kv_hash at applied_index; equal on all nodes. */
 void checks_hash(struct checks *c, size_t node, uint64_t applied_index, uint64_t hash);
 

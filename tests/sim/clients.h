@@ -8,6 +8,7 @@
 
 #include "history.h"
 #include "runner.h"
+#include "watch_history.h"
 
 #define CLIENT_SLOTS_MAX 8
 
@@ -17,7 +18,9 @@ struct client_load {
     size_t slots;          /* requests of one client at a time */
     uint64_t think_us_max; /* pause between two of a slot */
     uint64_t timeout_us_min, timeout_us_max;
-    uint32_t put_of_100, delete_of_100;                    /* the rest reads */
+    uint32_t put_of_100, delete_of_100;                               /* of plain keys */
+    uint32_t txn_of_100, shared_of_100, lease_of_100, compact_of_100; /* the rest reads */
+    bool keepers;                                          /* each client keeps a lease */
     uint32_t serializable_of_100, past_of_100, all_of_100; /* of reads */
     size_t value_bytes_max;
     bool finishing; /* ask for everything, linearizably, until one answer came; then nothing more */
@@ -28,6 +31,7 @@ struct client_settings {
     uint64_t seed, origin;
     const struct client_load *load; /* borrowed for the actor's life */
     struct history *history;
+    struct watch_history *watches;
     struct runner *runner;
     const struct node_actors *actors;
 };

@@ -80,6 +80,7 @@ static void check_hash(struct cluster *c, size_t node)
         return;
     }
     uint64_t hash = 0;
+    checks_state(&c->checks, node, kv);
     enum err error = kv_hash(kv, &hash);
     if (error == OK) {
         checks_hash(&c->checks, node, applied, hash);
@@ -118,7 +119,7 @@ static void on_ran(void *context, struct actor *a)
 static void on_committed(void *context, const struct entry *e)
 {
     struct cluster *c = context;
-    history_committed(&c->history, e);
+    history_committed(&c->history, e, runner_exact_us(c->runner));
 }
 
 /* The process is gone: what all parts have to know. */
@@ -199,8 +200,8 @@ static void draw_config(struct cluster *c, struct config *shared)
     shared->watchers_max = 1000;
     shared->watch.progress_interval_ms = 500;
     shared->watch.ring_bytes_max = draw(c, 0, 1) == 0 ? 4096 : 1 << 20;
-    shared->watch.stream_bytes_max = 1 << 16;
-    shared->watch.bytes_max = 1 << 20;
+    shared->watch.stream_bytes_max = draw(c, 0, 1) == 0 ? 2000 : 1 << 16;
+    shared->watch.bytes_max = draw(c, 0, 2) == 0 ? 4000 : 1 << 20;
     shared->watch.response_bytes_max = 1 << 22;
 }
 
@@ -213,8 +214,13 @@ static void draw_load(struct cluster *c)
         .think_us_max = think_us[draw(c, 0, 2)],
         .timeout_us_min = 200000,
         .timeout_us_max = 200000 + 2000000 * draw(c, 0, 2),
-        .put_of_100 = (uint32_t)draw(c, 20, 60),
-        .delete_of_100 = (uint32_t)draw(c, 0, 15),
+        .put_of_100 = (uint32_t)draw(c, 15, 40),
+        .delete_of_100 = (uint32_t)draw(c, 0, 10),
+        .txn_of_100 = (uint32_t)draw(c, 0, 20),
+        .shared_of_100 = (uint32_t)draw(c, 0, 10),
+        .lease_of_100 = (uint32_t)(draw(c, 0, 1) * draw(c, 0, 12)),
+        .compact_of_100 = (uint32_t)(draw(c, 0, 1) * draw(c, 0, 2)),
+        .keepers = draw(c, 0, 2) != 0,
         .serializable_of_100 = 15,
         .past_of_100 = 10,
         .all_of_100 = 20,
@@ -241,6 +247,8 @@ struct cluster *cluster_create(uint64_t seed, size_t node_count, bool verbose)
     c->checks.committed = on_committed;
     draw_load(c);
     history_start(&c->history, &c->checks, c->load.key_count);
+    watch_history_start(&c->watches, &c->checks, (size_t)draw(c, 0, WATCH_SUBS_MAX),
+                        random_next(&c->random));
 
     struct config shared;
     draw_config(c, &shared);
@@ -341,6 +349,7 @@ static void create_peers_and_clients(struct cluster *c, size_t node, const struc
             .origin = m->boot_id,
             .load = &c->load,
             .history = &c->history,
+            .watches = &c->watches,
             .runner = c->runner,
             .actors = a,
         };

@@ -14,7 +14,7 @@
 
 #define CLUSTER_NODES_MAX  7
 #define CLUSTER_CLIENTS    2 /* client actors of a node */
-#define CLUSTER_TEXT_MAX   512
+#define CLUSTER_TEXT_MAX   2048
 #define CLUSTER_LINES      400 /* last log lines kept for a failure */
 #define CLUSTER_LINE_BYTES 320
 
@@ -52,6 +52,7 @@ struct cluster {
     struct net *net;
     struct checks checks;
     struct history history;
+    struct watch_history watches;
     struct client_load load;
     struct machine machines[CLUSTER_NODES_MAX]; /* machine i is node i+1 in names and paths */
     struct cluster_figures figures;

@@ -6,16 +6,15 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 #define HISTORY_STEPS_MAX 3000000
 
-static void fail(struct history *h, const struct history_op *op, const char *format, ...)
-    PRINTF_LIKE(3, 4);
-
-static void fail(struct history *h, const struct history_op *op, const char *format, ...)
+void history_fail(struct history *h, const struct history_op *op, const char *format, ...)
 {
-    static const char *const kinds[] = {"put", "delete", "get", "get all", "members"};
-    char text[400];
+    static const char *const kinds[] = {"put",   "delete",   "get", "get all", "members",
+                                        "write", "txn read", "ttl", "leases"};
+    char text[CHECKS_TEXT_MAX];
     int used = snprintf(text, sizeof(text),
                         "client on n%zu, %s%s of k%02u asked at %" PRIu64 " us (request %" PRIx64
                         "/%" PRIx64 "): ",
@@ -36,8 +35,25 @@ void history_start(struct history *h, struct checks *checks, uint32_t key_count)
 
 void history_free(struct history *h)
 {
+    for (size_t i = 0; i < h->count; i++) {
+        bytes_free(&h->ops[i].body);
+    }
     mem_free(h->ops);
     map_free(&h->by_request);
+}
+
+uint64_t history_value(struct history *h)
+{
+    return ++h->value_last;
+}
+
+uint64_t history_command_sum(struct view command)
+{
+    struct bytes copy = bytes_copy(command);
+    command_stamp(copy.data, copy.size, 0);
+    uint64_t sum = checksum64(bytes_view(&copy));
+    bytes_free(&copy);
+    return sum;
 }
 
 size_t history_ask(struct history *h, const struct history_op *op, uint64_t now_us)
@@ -49,38 +65,51 @@ size_t history_ask(struct history *h, const struct history_op *op, uint64_t now_
     asked->invoke_us = now_us;
     asked->return_us = LINEARIZABLE_UNKNOWN;
     asked->floor_revision = h->floor_revision;
+    asked->floor_index = h->floor_index;
+    asked->floor_compact = h->floor_compact;
+    asked->floor_lock = h->floor_lock;
     asked->deleted = -1;
-    if (asked->kind == HISTORY_PUT) {
-        asked->value = ++h->value_last;
-    }
     map_put(&h->by_request, op->origin, op->request_id, h->count);
     return h->count++;
 }
 
 /* ---- answers -------------------------------------------------------------------------------------- */
 
+static bool is_write(const struct history_op *op)
+{
+    return op->kind == HISTORY_PUT || op->kind == HISTORY_DELETE || op->kind == HISTORY_WRITE;
+}
+
 static void judge_write(struct history *h, struct history_op *op, const struct result *result)
 {
     const struct model *m = &h->checks->model;
     uint64_t index = model_index_of(m, op->origin, op->request_id);
     if (index == 0) {
-        fail(h, op, "acknowledged at revision %" PRId64 " but not committed", result->revision);
+        history_fail(h, op, "acknowledged at revision %" PRId64 " but not committed",
+                     result->revision);
         return;
     }
-    const struct model_entry *e = &m->entries[index - 1];
-    if (result->revision != e->revision) {
-        fail(h, op, "acknowledged at revision %" PRId64 ", its entry %" PRIu64 " made %" PRId64,
-             result->revision, index, e->revision);
+    struct buffer text = {0};
+    answer_text_result(&text, result);
+    if (strcmp((const char *)text.data, m->entries[index - 1].answer) != 0) {
+        history_fail(h, op, "answered \"%s\", should be \"%s\" for its entry %" PRIu64,
+                     (const char *)text.data, m->entries[index - 1].answer, index);
     }
-    if (op->kind == HISTORY_DELETE) {
-        op->deleted = result->count > 0;
-        if (result->count != e->deleted) {
-            fail(h, op, "deleted %" PRId64 " keys, should be %d", result->count, e->deleted);
+    buffer_free(&text);
+    op->deleted = op->kind == HISTORY_DELETE ? result->count > 0 : -1;
+    if (index > h->floor_index) {
+        h->floor_index = index;
+    }
+    if (result->error == OK) {
+        if (op->compacts && op->past_revision > h->floor_compact) {
+            h->floor_compact = op->past_revision;
         }
+        history_judge_lock(h, op, result);
     }
     if (op->kind == HISTORY_PUT && result->revision <= op->floor_revision) {
-        fail(h, op, "made revision %" PRId64 " although %" PRId64 " had been answered before",
-             result->revision, op->floor_revision);
+        history_fail(h, op,
+                     "made revision %" PRId64 " although %" PRId64 " had been answered before",
+                     result->revision, op->floor_revision);
     }
 }
 
@@ -92,11 +121,12 @@ static void judge_pair(struct history *h, const struct history_op *op, uint32_t 
     uint64_t value = model_value_at(&h->checks->model, key, revision, &mod_revision);
     uint64_t got = kv == NULL ? 0 : model_value_of(kv->value);
     if (got != value) {
-        fail(h, op, "read %" PRIu64 " for k%02u at revision %" PRId64 ", should be %" PRIu64, got,
-             (unsigned)key, revision, value);
+        history_fail(h, op,
+                     "read %" PRIu64 " for k%02u at revision %" PRId64 ", should be %" PRIu64, got,
+                     (unsigned)key, revision, value);
     } else if (kv != NULL && kv->mod_revision != mod_revision) {
-        fail(h, op, "read mod_revision %" PRId64 " for k%02u, should be %" PRId64, kv->mod_revision,
-             (unsigned)key, mod_revision);
+        history_fail(h, op, "read mod_revision %" PRId64 " for k%02u, should be %" PRId64,
+                     kv->mod_revision, (unsigned)key, mod_revision);
     }
 }
 
@@ -107,7 +137,7 @@ static void judge_pairs(struct history *h, struct history_op *op, const struct r
     for (size_t i = 0; i < result->kv_count; i++) {
         uint32_t key = 0;
         if (!model_key_of(result->kvs[i].key, &key) || found[key] != NULL) {
-            fail(h, op, "answered with a key nobody wrote, or one twice");
+            history_fail(h, op, "answered with a key nobody wrote, or one twice");
             return;
         }
         found[key] = &result->kvs[i];
@@ -117,8 +147,55 @@ static void judge_pairs(struct history *h, struct history_op *op, const struct r
         op->value = found[op->key] == NULL ? 0 : model_value_of(found[op->key]->value);
         return;
     }
-    for (uint32_t key = 0; key < h->key_count; key++) {
+    for (uint32_t key = 0; key < MODEL_KEYS_MAX; key++) {
         judge_pair(h, op, key, found[key], revision);
+    }
+}
+
+static void judge_txn_read(struct history *h, struct history_op *op, const struct result *result)
+{
+    struct buffer said = {0}, right = {0};
+    struct txn_body *body = NULL;
+    enum err error = txn_body_decode(bytes_view(&op->body), &body);
+    ASSERT(error == OK);
+    answer_text_result(&said, result);
+    model_txn_read(&h->checks->model, body, result->revision, &right);
+    if (strcmp((const char *)said.data, answer_text_done(&right)) != 0) {
+        history_fail(h, op, "answered \"%s\", should be \"%s\"", (const char *)said.data,
+                     (const char *)right.data);
+    }
+    mem_free(body);
+    buffer_free(&said);
+    buffer_free(&right);
+}
+
+static void judge_read(struct history *h, struct history_op *op, const struct result *result)
+{
+    bool range = op->kind == HISTORY_GET || op->kind == HISTORY_ALL;
+    if (range && op->past_revision > 0 && op->past_revision < op->floor_compact &&
+        !op->serializable) {
+        history_fail(h, op,
+                     "answered at revision %" PRId64 " although %" PRId64
+                     " was known to be compacted",
+                     op->past_revision, op->floor_compact);
+    }
+    switch (op->kind) {
+    case HISTORY_GET:
+    case HISTORY_ALL:
+        judge_pairs(h, op, result);
+        break;
+    case HISTORY_TXN_READ:
+        judge_txn_read(h, op, result);
+        break;
+    case HISTORY_TTL:
+    case HISTORY_LEASES:
+        history_judge_leases(h, op, result);
+        break;
+    case HISTORY_PUT:
+    case HISTORY_DELETE:
+    case HISTORY_WRITE:
+    case HISTORY_MEMBERS:
+        break;
     }
 }
 
@@ -131,37 +208,40 @@ void history_answer(struct history *h, size_t at, const struct result *result,
     op->return_us = now_us;
     op->revision = result->revision;
     h->done++;
-    if (result->error == ERR_COMPACTED && op->past_revision > 0 &&
+    if (result->error == ERR_COMPACTED && !is_write(op) && op->past_revision > 0 &&
         op->past_revision < h->checks->model.compact_revision) {
         op->outcome = HISTORY_UNKNOWN; /* it says nothing of the keys */
         h->done--;
         h->unknown++;
         return;
     }
-    if (result->error != OK) {
-        fail(h, op, "answered with error \"%s\"", err_text(result->error));
+    if (result->error != OK && op->kind != HISTORY_WRITE) {
+        history_fail(h, op, "answered with error \"%s\"", err_text(result->error));
         return;
     }
     if (result->revision > h->checks->model.revision) {
-        fail(h, op, "answered from revision %" PRId64 ", committed is %" PRId64, result->revision,
-             h->checks->model.revision);
+        history_fail(h, op, "answered from revision %" PRId64 ", committed is %" PRId64,
+                     result->revision, h->checks->model.revision);
     }
-    if (op->kind == HISTORY_PUT || op->kind == HISTORY_DELETE) {
+    if (is_write(op)) {
         judge_write(h, op, result);
     } else {
-        judge_pairs(h, op, result);
+        judge_read(h, op, result);
     }
     if (!op->serializable && result->revision < op->floor_revision) {
-        fail(h, op,
-             "stale: answered from revision %" PRId64 " although %" PRId64
-             " had been answered before it was asked",
-             result->revision, op->floor_revision);
+        history_fail(h, op,
+                     "stale: answered from revision %" PRId64 " although %" PRId64
+                     " had been answered before it was asked",
+                     result->revision, op->floor_revision);
     }
     /* Requests of one client overlap, so only what was answered before this was asked would count for
      * linearizable ones (floor above); apply answers in order, so for a session everything does. */
+    if (op->physical) {
+        return;
+    }
     if (result->revision < *session_revision) {
-        fail(h, op, "goes back from revision %" PRId64 " to %" PRId64, *session_revision,
-             result->revision);
+        history_fail(h, op, "goes back from revision %" PRId64 " to %" PRId64, *session_revision,
+                     result->revision);
     }
     *session_revision = result->revision;
     if (!op->serializable && result->revision > h->floor_revision) {
@@ -178,7 +258,7 @@ void history_not(struct history *h, size_t at, uint64_t now_us)
     h->not_done++;
     uint64_t index = model_index_of(&h->checks->model, op->origin, op->request_id);
     if (index != 0) {
-        fail(h, op, "told \"not carried out\" although it is committed at %" PRIu64, index);
+        history_fail(h, op, "told \"not carried out\" although it is committed at %" PRIu64, index);
     }
 }
 
@@ -189,10 +269,14 @@ void history_unknown(struct history *h, size_t at)
     h->unknown++;
 }
 
-void history_committed(struct history *h, const struct entry *e)
+void history_committed(struct history *h, const struct entry *e, uint64_t now_us)
 {
-    if (e->type != ENTRY_COMMAND || e->request_id == 0) { /* a leader's own: the model judges it */
+    if (e->type != ENTRY_COMMAND) {
         return;
+    }
+    history_lease_ended(h, e, now_us);
+    if (e->request_id == 0) {
+        return; /* a leader's own */
     }
     uint64_t *at = map_get(&h->by_request, e->origin, e->request_id);
     if (at == NULL) {
@@ -200,16 +284,13 @@ void history_committed(struct history *h, const struct entry *e)
         return;
     }
     struct history_op *op = &h->ops[*at];
-    struct command c;
-    uint32_t key = 0;
-    if (command_decode(e->data, &c) != OK || !model_key_of(c.key, &key) || key != op->key ||
-        (c.op == COMMAND_PUT) != (op->kind == HISTORY_PUT) ||
-        (c.op == COMMAND_PUT && model_value_of(c.value) != op->value)) {
-        fail(h, op, "committed as something else");
+    if (!is_write(op) || history_command_sum(e->data) != op->command_sum) {
+        history_fail(h, op, "committed as something else");
     }
     if (op->outcome == HISTORY_NOT) {
-        fail(h, op, "committed at %" PRIu64 " after its client was told \"not carried out\"",
-             e->index);
+        history_fail(h, op,
+                     "committed at %" PRIu64 " after its client was told \"not carried out\"",
+                     e->index);
     }
 }
 
@@ -250,7 +331,8 @@ void history_judge(struct history *h)
         case LINEARIZABLE_YES:
             break;
         case LINEARIZABLE_NO:
-            fail(h, &h->ops[places[culprit]], "the history of this key is not linearizable");
+            history_fail(h, &h->ops[places[culprit]],
+                         "the history of this key is not linearizable");
             break;
         case LINEARIZABLE_UNDECIDED:
             h->undecided++;

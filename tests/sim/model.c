@@ -15,11 +15,16 @@ void model_start(struct model *m)
 
 void model_free(struct model *m)
 {
+    for (size_t i = 0; i < m->count; i++) {
+        mem_free(m->entries[i].answer);
+    }
     mem_free(m->entries);
     map_free(&m->requests);
     for (size_t i = 0; i < MODEL_KEYS_MAX; i++) {
         mem_free(m->keys[i].versions);
     }
+    mem_free(m->events);
+    mem_free(m->leases);
 }
 
 size_t model_key_text(uint32_t key, char *out, size_t out_size)
@@ -58,48 +63,6 @@ uint64_t model_checksum(const struct entry *e)
     return mixed * 31 + (uint64_t)e->type;
 }
 
-static uint64_t newest(const struct model_key *k)
-{
-    return k->count > 0 ? k->versions[k->count - 1].value : 0;
-}
-
-static void set(struct model *m, uint32_t key, uint64_t value)
-{
-    struct model_key *k = &m->keys[key];
-    ARRAY_RESERVE(k->versions, k->capacity, k->count + 1);
-    m->revision++;
-    k->versions[k->count++] = (struct model_version){m->revision, value};
-}
-
-/* The meaning of a command; -1: not one of the simulator's. */
-static int carry_out(struct model *m, const struct entry *e)
-{
-    struct command c;
-    uint32_t key = 0;
-    if (command_decode(e->data, &c) != OK) {
-        return -1;
-    }
-    if (e->request_id == 0) { /* a leader's own */
-        if (c.op == COMMAND_COMPACT && c.revision <= m->revision &&
-            c.revision > m->compact_revision) {
-            m->compact_revision = c.revision;
-        }
-        return c.op == COMMAND_COMPACT ? 0 : -1;
-    }
-    if (!model_key_of(c.key, &key)) {
-        return -1;
-    }
-    if (c.op == COMMAND_PUT) {
-        set(m, key, model_value_of(c.value));
-        return 0;
-    }
-    if (newest(&m->keys[key]) == 0) {
-        return 0;
-    }
-    set(m, key, 0);
-    return 1;
-}
-
 bool model_committed(struct model *m, const struct entry *e, bool *is_new, char why[MODEL_TEXT_MAX])
 {
     uint64_t checksum = model_checksum(e);
@@ -125,10 +88,12 @@ bool model_committed(struct model *m, const struct entry *e, bool *is_new, char 
         (void)snprintf(why, MODEL_TEXT_MAX, "the term falls at committed index %" PRIu64, e->index);
         return false;
     }
-    int deleted = 0;
+    char *answer = NULL;
     if (e->type == ENTRY_COMMAND) {
-        uint64_t *before = map_get(&m->requests, e->origin, e->request_id);
-        if (before != NULL && e->request_id != 0) {
+        struct buffer text = {0};
+        uint64_t *before =
+            e->request_id == 0 ? NULL : map_get(&m->requests, e->origin, e->request_id);
+        if (before != NULL) {
             (void)snprintf(why, MODEL_TEXT_MAX,
                            "request %" PRIx64 "/%" PRIx64 " is committed twice, at %" PRIu64
                            " and %" PRIu64,
@@ -138,15 +103,23 @@ bool model_committed(struct model *m, const struct entry *e, bool *is_new, char 
         if (e->request_id != 0) {
             map_put(&m->requests, e->origin, e->request_id, e->index);
         }
-        deleted = carry_out(m, e);
-        if (deleted < 0) {
+        if (!model_carry_out(m, e, &text)) {
             (void)snprintf(why, MODEL_TEXT_MAX,
                            "index %" PRIu64 " holds a command nobody here sent", e->index);
+            buffer_free(&text);
             return false;
         }
+        (void)answer_text_done(&text);
+        answer = (char *)text.data; /* moved */
     }
     ARRAY_RESERVE(m->entries, m->capacity, m->count + 1);
-    m->entries[m->count++] = (struct model_entry){e->term, checksum, m->revision, deleted};
+    m->entries[m->count++] = (struct model_entry){.term = e->term,
+                                                  .checksum = checksum,
+                                                  .revision = m->revision,
+                                                  .compact_revision = m->compact_revision,
+                                                  .cluster_time_us = m->cluster_time_us,
+                                                  .lease_count = m->leases_alive,
+                                                  .answer = answer};
     *is_new = true;
     return true;
 }
@@ -157,8 +130,7 @@ uint64_t model_index_of(const struct model *m, uint64_t origin, uint64_t request
     return index == NULL ? 0 : *index;
 }
 
-uint64_t model_value_at(const struct model *m, uint32_t key, int64_t revision,
-                        int64_t *mod_revision)
+const struct model_version *model_at(const struct model *m, uint32_t key, int64_t revision)
 {
     const struct model_key *k = &m->keys[key];
     size_t low = 0, high = k->count; /* versions[low-1] is at or before the revision */
@@ -170,6 +142,13 @@ uint64_t model_value_at(const struct model *m, uint32_t key, int64_t revision,
             high = middle;
         }
     }
-    *mod_revision = low > 0 ? k->versions[low - 1].revision : 0;
-    return low > 0 ? k->versions[low - 1].value : 0;
+    return low == 0 || k->versions[low - 1].value == 0 ? NULL : &k->versions[low - 1];
+}
+
+uint64_t model_value_at(const struct model *m, uint32_t key, int64_t revision,
+                        int64_t *mod_revision)
+{
+    const struct model_version *v = model_at(m, key, revision);
+    *mod_revision = v == NULL ? 0 : v->revision;
+    return v == NULL ? 0 : v->value;
 }

@@ -44,6 +44,8 @@ struct outcome {
     bool failed;
     uint64_t digest, events, virtual_us;
     uint64_t operations, done, not_done, unknown, undecided, committed, terms;
+    uint64_t txns, leases, expired, guarded, guarded_refused;
+    uint64_t watch_events, watches, watch_compacted;
     struct cluster_figures machines;
     struct net_figures net;
     uint64_t injected;
@@ -128,6 +130,26 @@ static bool all_applied(const struct cluster *c)
     return true;
 }
 
+/* Nobody keeps a lease alive any more, so all of them end. */
+static bool leases_ended(const struct cluster *c)
+{
+    return c->checks.model.leases_alive == 0;
+}
+
+static bool watches_done(const struct cluster *c)
+{
+    for (size_t i = 0; i < c->watches.count; i++) {
+        struct watch_sub *s = &((struct cluster *)(uintptr_t)c)->watches.subs[i];
+        if (s->owned && cluster_is_stranded(c, s->node - 1)) {
+            continue; /* its node lacks what all others have */
+        }
+        if (!watch_sub_is_done(&c->watches, s)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static void run_until(struct cluster *c, bool (*done)(const struct cluster *c), const char *what)
 {
     uint64_t end_us = runner_now_us(c->runner) + FINISH_US_MAX;
@@ -179,6 +201,8 @@ static void run_seed(uint64_t seed, struct outcome *out)
     }
     c->load.finishing = true;
     run_until(c, clients_finished, "a client still waits for a linearizable read");
+    run_until(c, leases_ended, "a lease that nobody keeps has not ended");
+    run_until(c, watches_done, "a watch lacks events");
     run_until(c, all_applied, "a node has not applied everything or may not vote");
     final_states(c);
     if (!c->failed) {
@@ -195,6 +219,14 @@ static void run_seed(uint64_t seed, struct outcome *out)
         .not_done = c->history.not_done,
         .unknown = c->history.unknown,
         .undecided = c->history.undecided,
+        .txns = c->history.txns,
+        .leases = c->history.leases_granted,
+        .expired = c->history.leases_expired,
+        .guarded = c->history.guarded,
+        .guarded_refused = c->history.guarded_refused,
+        .watch_events = c->watches.events,
+        .watches = c->watches.taken_up,
+        .watch_compacted = c->watches.compacted,
         .committed = c->checks.model.count,
         .terms = c->checks.greatest_term,
         .machines = c->figures,
@@ -298,6 +330,14 @@ static void add(struct outcome *sum, const struct outcome *o)
     sum->terms += o->terms;
     sum->injected += o->injected;
     sum->machines.crashes += o->machines.crashes;
+    sum->txns += o->txns;
+    sum->leases += o->leases;
+    sum->expired += o->expired;
+    sum->guarded += o->guarded;
+    sum->guarded_refused += o->guarded_refused;
+    sum->watch_events += o->watch_events;
+    sum->watches += o->watches;
+    sum->watch_compacted += o->watch_compacted;
     sum->machines.power_cuts += o->machines.power_cuts;
     sum->machines.stops += o->machines.stops;
     sum->machines.fatals += o->machines.fatals;
@@ -322,6 +362,11 @@ static void report(const struct outcome *sum, uint64_t seeds, uint64_t failures,
            "; keys undecided %" PRIu64 "\n",
            sum->operations, sum->done, sum->not_done, sum->unknown, sum->committed, sum->terms,
            sum->undecided);
+    printf("  transactions %" PRIu64 "; leases %" PRIu64 ", expired %" PRIu64
+           "; guarded writes %" PRIu64 ", refused %" PRIu64 "; watches taken up %" PRIu64
+           ", compacted %" PRIu64 ", events %" PRIu64 "\n",
+           sum->txns, sum->leases, sum->expired, sum->guarded, sum->guarded_refused, sum->watches,
+           sum->watch_compacted, sum->watch_events);
     printf("  crashes %" PRIu64 " (power %" PRIu64 "), fatal errors %" PRIu64 ", stops %" PRIu64
            ", refused starts %" PRIu64 ", disk faults %" PRIu64 ", bits flipped %" PRIu64
            ", damaged starts %" PRIu64 ", data directories lost %" PRIu64 ", stranded %" PRIu64
