@@ -373,7 +373,11 @@ enum watch_kind {
 
 /* What apply may have sent to watch and not got back; beyond it apply stops recording and begins anew
  * later, and watchers are served from kv.db meanwhile. */
+#ifndef HOLDFAST_SMALL_BOUNDS
 #define WATCH_CHANGES_BYTES_MAX ((uint64_t)32 << 20)
+#else /* the simulator: a watch actor falls behind apply within a minute */
+#define WATCH_CHANGES_BYTES_MAX ((uint64_t)1000)
+#endif
 
 /*
  * apply -> watch: every change of the revisions from_revision+1 .. revision, in order. A from_revision

@@ -53,8 +53,12 @@
 #define WATCH_RESPONSE_COST 64
 #define WATCH_EVENT_COST    48 /* beside key and value */
 /* A stream may always have this much on its way, also when all streams together have too much; more than
- * a client holds back before it acknowledges (WATCH_ACK_BYTES). */
-#define WATCH_STREAM_SHARE  (16 * 1024)
+ * a client holds back before it acknowledges (WATCH_ACK_BYTES; the simulator's hold back what they like). */
+#ifndef HOLDFAST_SMALL_BOUNDS
+#define WATCH_STREAM_SHARE (16 * 1024)
+#else
+#define WATCH_STREAM_SHARE 500
+#endif
 #define WATCH_BUSY_RETRY_US (50 * UINT64_C(1000)) /* kv.db is locked by another process */
 
 struct watch_actor;

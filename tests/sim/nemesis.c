@@ -16,7 +16,8 @@ enum evil {
     EVIL_SLOW_DISKS,
     EVIL_BAD_DISK, /* errors on one disk */
     EVIL_FULL_DISK,
-    EVIL_PAUSES, /* a node does not run for a while */
+    EVIL_PAUSES,        /* a node does not run for a while */
+    EVIL_FROZEN_LEADER, /* ... the leader, for longer than leases last */
     EVIL_SLOW_ACTORS,
     EVIL_COUNT
 };
@@ -244,6 +245,24 @@ static void set_pace(struct nemesis *n)
     runner_set_pace(n->c->runner, &pace);
 }
 
+/* Trap 53: when it wakes, leases that others have kept alive meanwhile look long over to it; and when nobody else
+ * leads by then, time must not jump. */
+static void freeze_leader(struct nemesis *n)
+{
+    struct cluster *c = n->c;
+    size_t leader = cluster_leader(c);
+    if (leader == SIZE_MAX) {
+        return;
+    }
+    uint64_t us = one_in(n, 2) ? draw(n, 0, timeout_us_of(n)) : draw(n, 1000000, 8000000);
+    for (size_t i = 0; i < c->node_count; i++) {
+        if (i == leader ||
+            (us > 1000000 && one_in(n, 4))) { /* or with it those who would elect another */
+            runner_pause_node(c->runner, i + 1, runner_now_us(c->runner) + us);
+        }
+    }
+}
+
 /* ---- blows that come again and again within a phase ------------------------------------------------------ */
 
 static void strike(struct nemesis *n)
@@ -272,6 +291,9 @@ static void strike(struct nemesis *n)
     }
     if (n->active[EVIL_OLD_LEADER] && one_in(n, 2)) {
         old_leader(n);
+    }
+    if (n->active[EVIL_FROZEN_LEADER] && one_in(n, 2)) {
+        freeze_leader(n);
     }
     if (n->active[EVIL_PAUSES] && one_in(n, 2)) {
         runner_pause_node(c->runner, draw_node(n) + 1,
