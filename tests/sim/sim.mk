@@ -24,7 +24,8 @@ $(OUT)/tests/unit/sim/test_runner: $(OUT)/tests/unit/sim/test_runner.o $(OUT)/te
 SIM      := $(OUT)/tests/sim/sim
 SIM_CORE := $(wildcard src/base/*.c src/raft/*.c src/kv/*.c src/store/*.c) src/net/peer_handshake.c \
 	src/net/peer_wire.c $(foreach f,node message figures bootstrap held requests timer_actor log_actor apply_actor \
-	lease_expiry auto_compact flush_actor copy_actor raft_actor raft_peers peer_slots watch_actor watch_streams watch_delivery watch_catch_up \
+	lease_expiry auto_compact flush_actor copy_actor raft_actor raft_founding raft_proposals raft_reads raft_peers peer_slots \
+	watch_actor watch_streams watch_delivery watch_catch_up \
 	watch_ring,src/node/$(f).c)
 SIM_CORE_O := $(patsubst src/%.c,$(OUT)/small/%.o,$(SIM_CORE))
 SIM_COMMIT := $(shell git rev-parse --short=12 HEAD 2>/dev/null)$(shell git diff --quiet HEAD -- \
