@@ -74,6 +74,7 @@ struct config {
         uint64_t cache_bytes_max;
         uint64_t uncommitted_bytes_max;
         uint64_t apply_bytes_max;
+        uint32_t disk_stall_ms;
     } raft;
 
     struct {

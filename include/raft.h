@@ -58,10 +58,11 @@ enum raft_message_type {
  *   request_(pre_)vote    last_log_index, last_log_term, flag_transfer
  *   (pre_)vote_reply      granted, flag_removed
  *   append_entries        prev_log_index, prev_log_term, leader_commit, entries (may be NULL),
- *                         read_round (0: none), trim_index, sent_us, cluster_time_us
+ *                         read_round (0: none), trim_index, sent_us, cluster_time_us, disk_age_us,
+ *                         flag_low_space
  *   append_reply          granted = log matched at prev; match_index (durable and matching);
  *                         on refusal: conflict_index, conflict_term (fast back-up, Raft §5.3 end);
- *                         read_round and sent_us echoed; flag_no_vote
+ *                         read_round and sent_us echoed; flag_no_vote; disk_age_us, flag_low_space
  *   read_index            read_id; the leader answers with the same id
  *   read_index_reply      read_id, read_index, granted (false: ask again, leader not ready or gone)
  *   install_snapshot      last_included_index and _term (with `from` they name the snapshot), offset, chunk,
@@ -90,12 +91,15 @@ struct raft_message {
     uint64_t kv_durable_index; /* append_reply: how far the sender's KV table is durable */
     uint64_t sent_us;          /* the leader's own clock: means nothing to anybody else */
     uint64_t cluster_time_us;  /* how far the leader is in cluster time (cluster_time.c) */
+    uint64_t disk_age_us;      /* of the sender's oldest write that is not durable yet; 0: none */
     bool granted;
     bool flag_transfer; /* vote asked by the leader's own wish: overrides stickiness (trap 6) */
     /* forward_refused: ERR_NOT_LEADER, ERR_OVERLOAD, or ERR_LEADER_CHANGED while it hands over its lead */
     enum err refusal;
     bool flag_removed; /* the receiver was a member once and is none any more (trap 7) */
     bool flag_no_vote; /* the sender is damaged: do not count it in a ReadIndex quorum (trap 22) */
+    bool
+        flag_low_space; /* append_reply: the sender is short of room; append_entries: some voter is */
     uint64_t last_included_index, last_included_term;
     uint64_t offset, total_bytes, chunk_checksum;
     struct bytes chunk; /* owned; at most SNAPSHOT_CHUNK_BYTES_MAX */
@@ -131,6 +135,9 @@ struct raft_boot {
     bool may_not_vote;              /* damaged node (design.md §4, trap 22) */
     uint64_t last_persist_sequence; /* sequences go on from here */
     uint32_t election_timeout_ms, heartbeat_ms;
+    /* Age of a write that is not durable at which a leader gives way to members whose disks work, and from which on
+     * this node does not stand for election (trap 49); 0: never. */
+    uint32_t disk_stall_ms;
     uint64_t window_bytes;          /* appends in flight per follower */
     uint64_t append_bytes_max;      /* data octets in one append_entries */
     uint64_t cache_bytes_max;       /* applied entries kept in memory for followers */
@@ -166,6 +173,7 @@ enum raft_event_type {
     RAFT_EVENT_SNAPSHOT_SENT,        /* leader: it has been sent, or cannot be */
     RAFT_EVENT_SNAPSHOT_INSTALLED, /* one was received and is whole and durable beside the table */
     RAFT_EVENT_TRANSFER,           /* hand over the lead */
+    RAFT_EVENT_SPACE,              /* this node's disk is short of room, or is no longer */
     RAFT_EVENT_FLUSH,              /* the batch of events is over */
 };
 
@@ -187,6 +195,7 @@ struct raft_event {
             uint64_t batch;
         } read;
         uint64_t sequence; /* DURABLE */
+        bool low_space;    /* SPACE */
         struct {
             uint64_t index; /* APPLIED, KV_DURABLE */
             /* APPLIED: the greatest stamp among what was ever applied here; 0: none has any. */
@@ -306,7 +315,8 @@ struct raft_effects {
     uint64_t *snapshots_wanted;
     size_t snapshot_wanted_count, snapshot_wanted_capacity;
 
-    /* role, term, leader, voting right, transfer, or configuration (also: it is settled): ask raft_status */
+    /* role, term, leader, voting right, transfer, disk and room, or configuration (also: it is settled): ask
+     * raft_status */
     bool state_changed;
     uint64_t deadline_us; /* give a TICK no later than this */
 };
@@ -339,6 +349,12 @@ struct raft_status {
     uint64_t cluster_time_us;
     bool may_not_vote;
     bool term_committed; /* leader: an entry of its term is committed */
+    uint64_t disk_age_us,
+        leader_disk_age_us; /* of the oldest write that is not durable, here and there */
+    bool disk_hangs;        /* it is older than disk_stall_ms */
+    bool low_space;         /* this node is short of room */
+    bool
+        cluster_low_space; /* it, or another voter as far as is known: writes that need room must wait */
     size_t read_batches_waiting;
     uint64_t uncommitted_bytes, cache_bytes;
 };
@@ -354,6 +370,8 @@ const struct configuration *raft_settled_configuration(const struct raft *r);
 /* A leader's view of a follower; false if unknown or not leading. */
 struct raft_progress {
     uint64_t match_index, next_index, inflight_bytes, last_heard_us, kv_durable_index;
+    uint64_t disk_age_us;
+    bool low_space;
     bool probing;
     bool needs_snapshot;
     uint64_t snapshot_index; /* of the one that is being sent to it; 0: none, or not made yet */

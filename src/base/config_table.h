@@ -80,6 +80,8 @@
       "refused")                                                                                   \
     X("raft", "apply_bytes_max", CONFIG_U64, struct config, raft.apply_bytes_max, "bytes",         \
       64 * KIB, 16 * GIB, 16 * MIB, "entries on their way to the key-value table")                 \
+    X("raft", "disk_stall_ms", CONFIG_U32, struct config, raft.disk_stall_ms, "ms", 0, 600000,     \
+      1500, "age of an unfinished disk write at which a leader gives way; 0: never")               \
                                                                                                    \
     X("kv", "flush_changes_max", CONFIG_U32, struct config, kv.flush_changes_max, "changes", 1,    \
       1000000, 20000, "changes written to kv.db in one transaction")                               \

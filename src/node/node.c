@@ -239,6 +239,7 @@ void node_create_core(const struct config *config, struct node_stores *stores, u
         .cache_bytes_max = config->raft.cache_bytes_max,
         .uncommitted_bytes_max = config->raft.uncommitted_bytes_max,
         .apply_bytes_max = config->raft.apply_bytes_max,
+        .disk_stall_ms = config->raft.disk_stall_ms,
     };
     stores->tail = NULL;
 

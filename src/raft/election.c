@@ -55,7 +55,8 @@ void election_init(struct raft *r)
 
 bool election_may_campaign(const struct raft *r)
 {
-    return !r->may_not_vote && !membership_is_removed(r) && membership_ever_votes(r);
+    return !r->may_not_vote && !membership_is_removed(r) && membership_ever_votes(r) &&
+           !disk_health_hangs(r); /* nobody could hear of a write from it (trap 49) */
 }
 
 void election_leader_heard(struct raft *r, uint64_t leader)

@@ -42,6 +42,7 @@ void follower_refuse_old_term(struct raft *r, const struct raft_message *m)
         .kv_durable_index = r->kv_durable_index,
         .flag_no_vote = r->may_not_vote,
     };
+    disk_health_fill(r, &answer);
     raft_outbox_push(r, &answer);
 }
 
@@ -60,6 +61,7 @@ static void refuse(struct raft *r, const struct raft_message *m, uint64_t confli
         .kv_durable_index = r->kv_durable_index,
         .flag_no_vote = r->may_not_vote,
     };
+    disk_health_fill(r, &answer);
     raft_outbox_push(r, &answer);
     r->last_reply_us = r->now_us;
 }
@@ -159,6 +161,7 @@ void follower_on_append(struct raft *r, const struct raft_message *m)
     }
     election_leader_heard(r, m->from);
     cluster_time_learn(r, m->cluster_time_us);
+    disk_health_leader_said(r, m);
     if (!prev_matches(r, m)) {
         refuse_conflict(r, m);
         return;
@@ -223,6 +226,7 @@ void follower_flush(struct raft *r, struct raft_effects *out)
         .kv_durable_index = r->kv_durable_index,
         .flag_no_vote = r->may_not_vote,
     };
+    disk_health_fill(r, &answer);
     raft_effects_send(r, out, &answer);
     r->reply_due = false;
     r->acked_match_index = raft_max(r->acked_match_index, match);

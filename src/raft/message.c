@@ -24,8 +24,9 @@ enum {
     FLAG_ENTRIES = 8,
     FLAG_REMOVED = 16,
     FLAG_DONE = 32,
-    FLAGS_ALL =
-        FLAG_GRANTED | FLAG_TRANSFER | FLAG_NO_VOTE | FLAG_ENTRIES | FLAG_REMOVED | FLAG_DONE
+    FLAG_LOW_SPACE = 64,
+    FLAGS_ALL = FLAG_GRANTED | FLAG_TRANSFER | FLAG_NO_VOTE | FLAG_ENTRIES | FLAG_REMOVED |
+                FLAG_DONE | FLAG_LOW_SPACE
 };
 
 /* Bits of the types that carry a field. */
@@ -52,6 +53,8 @@ static const struct {
     {offsetof(struct raft_message, conflict_index), TYPE(RAFT_APPEND_REPLY)},
     {offsetof(struct raft_message, conflict_term), TYPE(RAFT_APPEND_REPLY)},
     {offsetof(struct raft_message, kv_durable_index), TYPE(RAFT_APPEND_REPLY)},
+    {offsetof(struct raft_message, disk_age_us),
+     TYPE(RAFT_APPEND_ENTRIES) | TYPE(RAFT_APPEND_REPLY)},
     {offsetof(struct raft_message, read_id), TYPE(RAFT_READ_INDEX) | TYPE(RAFT_READ_INDEX_REPLY)},
     {offsetof(struct raft_message, read_index), TYPE(RAFT_READ_INDEX_REPLY)},
     {offsetof(struct raft_message, last_included_index), TYPES_OF_SNAPSHOTS},
@@ -97,7 +100,8 @@ void raft_message_encode(const struct raft_message *m, struct buffer *out)
     ASSERT(m->entries == NULL || (TYPE(m->type) & TYPES_WITH_ENTRIES) != 0);
     unsigned flags = (m->granted ? FLAG_GRANTED : 0U) | (m->flag_transfer ? FLAG_TRANSFER : 0U) |
                      (m->flag_no_vote ? FLAG_NO_VOTE : 0U) | (m->flag_removed ? FLAG_REMOVED : 0U) |
-                     (m->done ? FLAG_DONE : 0U) | (m->entries != NULL ? FLAG_ENTRIES : 0U);
+                     (m->done ? FLAG_DONE : 0U) | (m->flag_low_space ? FLAG_LOW_SPACE : 0U) |
+                     (m->entries != NULL ? FLAG_ENTRIES : 0U);
     buffer_u8(out, MESSAGE_FORMAT);
     buffer_u8(out, (uint8_t)m->type);
     buffer_u8(out, (uint8_t)flags);
@@ -154,6 +158,7 @@ enum err raft_message_decode(struct view in, struct raft_message *out)
     m.flag_no_vote = (flags & FLAG_NO_VOTE) != 0;
     m.flag_removed = (flags & FLAG_REMOVED) != 0;
     m.done = (flags & FLAG_DONE) != 0;
+    m.flag_low_space = (flags & FLAG_LOW_SPACE) != 0;
     for (size_t i = 0; i < ARRAY_COUNT(fields); i++) {
         if ((fields[i].types & TYPE(type)) != 0) {
             uint64_t value = reader_u64(&reader);

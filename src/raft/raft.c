@@ -138,6 +138,7 @@ static void persist_flush(struct raft *r, struct raft_effects *out)
     p->voted_for = r->voted_for;
     p->may_not_vote = r->may_not_vote;
     out->has_persist = true;
+    disk_health_handed(r, p->sequence);
     if (r->hard_state_dirty) {
         r->hard_state_dirty = false;
         r->hard_state_sequence = p->sequence;
@@ -186,8 +187,9 @@ static void flush(struct raft *r, struct raft_effects *out)
     outbox_flush(r, out);
     if (r->role == RAFT_LEADER) {
         replication_flush(r, out);
+        bool gives_way = disk_health_flush(r);
         transfer_flush(r, out);
-        if (change_leader_is_out(r)) {
+        if (gives_way || change_leader_is_out(r)) {
             /* Only now: the commit of what ends its leadership has been sent (Raft §6, trap 41). */
             transfer_leave(r, out);
             election_become_follower(r, r->current_term, 0);
@@ -313,13 +315,18 @@ static void report_change(struct raft *r, struct raft_effects *out)
         .may_not_vote = r->may_not_vote,
         .removed = membership_is_removed(r),
         .transfer_target = r->transfer_target,
+        .disk_hangs = disk_health_hangs(r),
+        .low_space = r->disk.low_space,
+        .cluster_low_space = disk_health_cluster_is_low(r),
         .valid = true,
     };
     const struct raft_reported *was = &r->reported;
     if (!was->valid || was->role != now.role || was->current_term != now.current_term ||
         was->leader != now.leader || was->configuration_index != now.configuration_index ||
         was->settled_index != now.settled_index || was->removed != now.removed ||
-        was->transfer_target != now.transfer_target || was->may_not_vote != now.may_not_vote) {
+        was->transfer_target != now.transfer_target || was->may_not_vote != now.may_not_vote ||
+        was->disk_hangs != now.disk_hangs || was->low_space != now.low_space ||
+        was->cluster_low_space != now.cluster_low_space) {
         out->state_changed = true;
         r->reported = now;
     }
@@ -344,6 +351,7 @@ void raft_step(struct raft *r, struct raft_event *event, struct raft_effects *ou
     if (event->now_us >= r->now_us + r->election_timeout_us) {
         r->stall_end_us = event->now_us;
     }
+    disk_health_step(r, event->now_us);
     r->now_us = raft_max(r->now_us, event->now_us);
 
     switch (event->type) {
@@ -362,6 +370,7 @@ void raft_step(struct raft *r, struct raft_event *event, struct raft_effects *ou
         break;
     case RAFT_EVENT_DURABLE:
         raft_log_durable(&r->log, event->sequence);
+        disk_health_durable(r, event->sequence);
         r->commit_stale = true;
         break;
     case RAFT_EVENT_APPLIED:
@@ -401,12 +410,16 @@ void raft_step(struct raft *r, struct raft_event *event, struct raft_effects *ou
     case RAFT_EVENT_TRANSFER:
         transfer_request(r, event);
         break;
+    case RAFT_EVENT_SPACE:
+        r->disk.low_space = event->low_space;
+        break;
     case RAFT_EVENT_FLUSH:
         flush(r, out);
         break;
     }
     report_change(r, out);
     out->deadline_us = next_deadline(r);
+    disk_health_stepped(r, out->deadline_us);
 #ifdef HOLDFAST_CHECK_SLOW
     raft_check(r);
 #endif
@@ -432,6 +445,8 @@ struct raft *raft_create(const struct raft_boot *boot)
     r->id = boot->id;
     r->election_timeout_us = (uint64_t)boot->election_timeout_ms * 1000;
     r->heartbeat_us = (uint64_t)boot->heartbeat_ms * 1000;
+    r->disk.stall_us = (uint64_t)boot->disk_stall_ms * 1000;
+    r->disk.expected_us = boot->now_us;
     r->window_bytes = boot->window_bytes;
     r->append_bytes_max = boot->append_bytes_max;
     r->cache_bytes_max = boot->cache_bytes_max;
@@ -499,6 +514,12 @@ void raft_status(const struct raft *r, struct raft_status *out)
         .cluster_time_us = r->cluster_time_us,
         .may_not_vote = r->may_not_vote,
         .term_committed = r->role == RAFT_LEADER && r->commit_index >= r->term_first_index,
+        .disk_age_us = disk_health_age_us(r),
+        .leader_disk_age_us =
+            r->role == RAFT_LEADER ? disk_health_age_us(r) : r->disk.leader_age_us,
+        .disk_hangs = disk_health_hangs(r),
+        .low_space = r->disk.low_space,
+        .cluster_low_space = disk_health_cluster_is_low(r),
         .read_batches_waiting = r->read_count + (r->open_read_count > 0 ? 1 : 0),
         .uncommitted_bytes = raft_log_bytes_between(&r->log, r->commit_index, r->log.last_index),
         .cache_bytes = raft_log_bytes_between(&r->log, r->log.memory_first - 1, r->log.last_index),

@@ -203,7 +203,9 @@ struct progress {
     struct entries *disk_entries; /* read from disk for it, to be sent at the next flush */
     bool wants_disk;
     uint64_t disk_retry_us;
-    bool no_vote; /* damaged, by its last word (trap 22) */
+    bool no_vote;         /* damaged, by its last word (trap 22) */
+    uint64_t disk_age_us; /* by its last word, as is low_space */
+    bool low_space;
 
     bool snapshot_said;  /* the node has been told to send one */
     bool snapshot_ready; /* it is made, and snapshot_index is its own */
@@ -239,6 +241,24 @@ struct held_message {
     struct raft_message message;
 };
 
+/* ---- disk_health.c ------------------------------------------------------------------------------- */
+
+struct disk_handed {
+    uint64_t sequence, handed_us;
+};
+
+struct disk_health {
+    uint64_t stall_us;                                   /* a setting; 0: never gives way */
+    struct disk_handed handed[PERSISTS_OUTSTANDING_MAX]; /* a ring: not durable yet */
+    size_t start, count;
+    uint64_t expected_us;    /* when the next event was to come at the latest */
+    uint64_t slept_until_us; /* when one came much later than that */
+    uint64_t leader_age_us;  /* the leader's last word */
+    bool leader_says_low;
+    bool low_space;      /* this node's own */
+    bool transfer_tried; /* leader: since its disk hangs */
+};
+
 /* What raft_check compares with: the state at the last check. */
 struct raft_checked {
     bool valid;
@@ -254,6 +274,7 @@ struct raft_reported {
     enum raft_role role;
     uint64_t current_term, leader, configuration_index, settled_index, transfer_target;
     bool may_not_vote, removed, valid;
+    bool disk_hangs, low_space, cluster_low_space;
 };
 
 struct raft {
@@ -319,6 +340,8 @@ struct raft {
     bool transfer_said;       /* timeout_now has been sent */
     uint64_t transfer_target; /* 0: no transfer under way */
     uint64_t transfer_deadline_us;
+
+    struct disk_health disk;
 
     /* cluster_time.c */
     uint64_t cluster_time_us;
@@ -433,6 +456,28 @@ void transfer_flush(struct raft *r, struct raft_effects *out);
 void transfer_leave(struct raft *r, struct raft_effects *out);
 void transfer_on_timeout_now(struct raft *r, const struct raft_message *m);
 uint64_t transfer_deadline_us(const struct raft *r);
+
+/* ---- disk_health.c ------------------------------------------------------------------------------------- */
+
+/* Before and after each step: when it came, and when the next was asked for. */
+void disk_health_step(struct raft *r, uint64_t now_us);
+void disk_health_stepped(struct raft *r, uint64_t deadline_us);
+void disk_health_handed(struct raft *r, uint64_t sequence);
+void disk_health_durable(struct raft *r, uint64_t sequence);
+/* Of the oldest write that is not durable; 0: all are. */
+uint64_t disk_health_age_us(const struct raft *r);
+/* It is older than disk_stall_ms allows. */
+bool disk_health_hangs(const struct raft *r);
+/* What an append or a reply says of disks. */
+void disk_health_fill(const struct raft *r, struct raft_message *m);
+void disk_health_leader_said(struct raft *r, const struct raft_message *m);
+void disk_health_member_said(struct progress *p, const struct raft_message *m);
+/* A leader's view of another member's disk. */
+bool disk_health_works(const struct raft *r, const struct progress *p);
+/* Some voter is short of room. */
+bool disk_health_cluster_is_low(const struct raft *r);
+/* FLUSH of a leader: begin a transfer if its disk hangs. True: it must cease to lead. */
+MUST_USE bool disk_health_flush(struct raft *r);
 
 /* ---- cluster_time.c ------------------------------------------------------------------------------------ */
 

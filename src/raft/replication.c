@@ -333,6 +333,7 @@ void replication_on_reply(struct raft *r, const struct raft_message *m)
     p->last_heard_us = r->now_us;
     p->kv_durable_index = m->kv_durable_index;
     p->no_vote = m->flag_no_vote;
+    disk_health_member_said(p, m);
     if (!m->flag_no_vote && m->read_round <= p->sent_round) {
         p->acked_round = raft_max(p->acked_round, m->read_round);
     }
@@ -430,6 +431,7 @@ static void send_append(struct raft *r, struct progress *p, struct entries *entr
         .cluster_time_us = r->cluster_time_us,
         .entries = entries,
     };
+    disk_health_fill(r, &m);
     if (p->state == PROGRESS_PROBE) {
         ring_clear(p); /* the probe before this one is given up */
     }
@@ -618,6 +620,8 @@ bool raft_progress_of(const struct raft *r, uint64_t member, struct raft_progres
         .inflight_bytes = p->inflight_bytes,
         .last_heard_us = p->last_heard_us,
         .kv_durable_index = p->kv_durable_index,
+        .disk_age_us = p->disk_age_us,
+        .low_space = p->low_space,
         .probing = p->state == PROGRESS_PROBE,
         .needs_snapshot = p->state == PROGRESS_SNAPSHOT,
         .snapshot_index =

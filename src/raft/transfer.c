@@ -27,7 +27,7 @@ static bool can_lead(const struct raft *r, uint64_t id)
     int at = configuration_find(c, id);
     const struct progress *p = replication_find(r, id);
     return at >= 0 && c->members[at].voter_incoming && p != NULL &&
-           p->state == PROGRESS_REPLICATE && !p->no_vote &&
+           p->state == PROGRESS_REPLICATE && !p->no_vote && disk_health_works(r, p) &&
            r->now_us - p->last_heard_us < r->election_timeout_us;
 }
 

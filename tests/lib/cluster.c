@@ -226,6 +226,7 @@ void cluster_start(struct cluster *c, uint64_t id)
         .uncommitted_bytes_max = c->uncommitted_bytes_max,
         .apply_bytes_max = c->apply_bytes_max,
         .log_keep_bytes = c->log_keep_bytes,
+        .disk_stall_ms = c->disk_stall_ms,
     };
     n->raft = raft_create(&boot);
     if (c->trim_step_entries != 0) {

@@ -90,6 +90,7 @@ static void least_file_gets_the_defaults(void)
     CU_ASSERT_EQUAL(c.raft.cache_bytes_max, 8 << 20);
     CU_ASSERT_EQUAL(c.raft.uncommitted_bytes_max, 64 << 20);
     CU_ASSERT_EQUAL(c.raft.apply_bytes_max, 16 << 20);
+    CU_ASSERT_EQUAL(c.raft.disk_stall_ms, 1500);
     CU_ASSERT_EQUAL(c.kv.flush_changes_max, 20000);
     CU_ASSERT_EQUAL(c.kv.flush_interval_ms, 500);
     CU_ASSERT_EQUAL(c.kv.flush_bytes_max, 16 << 20);
@@ -144,7 +145,7 @@ static void every_number_is_read_into_its_own_field(void)
             HEAD MEMBERS
             "raft = { election_timeout_ms = 2001; heartbeat_ms = 101; window_bytes = 5000001;\n"
             "  append_bytes_max = 1000002; cache_bytes_max = 3; uncommitted_bytes_max = 70000004;\n"
-            "  apply_bytes_max = 20000005; };\n"
+            "  apply_bytes_max = 20000005; disk_stall_ms = 1777; };\n"
             "kv = { flush_changes_max = 6; flush_interval_ms = 17; flush_bytes_max = 1000008;\n"
             "  overlay_bytes_max = 20000009; cache_bytes_max = 10; };\n"
             "compaction = { keep_s = 77; keep_revisions = 78; };\n"
@@ -164,6 +165,7 @@ static void every_number_is_read_into_its_own_field(void)
     CU_ASSERT_EQUAL(c.raft.cache_bytes_max, 3);
     CU_ASSERT_EQUAL(c.raft.uncommitted_bytes_max, 70000004);
     CU_ASSERT_EQUAL(c.raft.apply_bytes_max, 20000005);
+    CU_ASSERT_EQUAL(c.raft.disk_stall_ms, 1777);
     CU_ASSERT_EQUAL(c.kv.flush_changes_max, 6);
     CU_ASSERT_EQUAL(c.kv.flush_interval_ms, 17);
     CU_ASSERT_EQUAL(c.kv.flush_bytes_max, 1000008);

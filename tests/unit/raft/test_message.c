@@ -54,6 +54,8 @@ static struct raft_message full(enum raft_message_type type)
         m.trim_index = 17;
         m.sent_us = 26;
         m.cluster_time_us = 27;
+        m.disk_age_us = 40;
+        m.flag_low_space = true;
         m.entries = two_entries();
         break;
     case RAFT_APPEND_REPLY:
@@ -63,6 +65,8 @@ static struct raft_message full(enum raft_message_type type)
         m.conflict_term = 20;
         m.read_round = 21;
         m.kv_durable_index = 22;
+        m.disk_age_us = 41;
+        m.flag_low_space = true;
         m.sent_us = 28;
         break;
     case RAFT_READ_INDEX:
@@ -140,6 +144,8 @@ static void every_field_of_every_type_travels(void)
         CU_ASSERT_EQUAL(got.trim_index, sent.trim_index);
         CU_ASSERT_EQUAL(got.kv_durable_index, sent.kv_durable_index);
         CU_ASSERT_EQUAL(got.sent_us, sent.sent_us);
+        CU_ASSERT_EQUAL(got.disk_age_us, sent.disk_age_us);
+        CU_ASSERT_EQUAL(got.flag_low_space, sent.flag_low_space);
         CU_ASSERT_EQUAL(got.cluster_time_us, sent.cluster_time_us);
         CU_ASSERT_EQUAL(got.granted, sent.granted);
         CU_ASSERT_EQUAL(got.last_included_index, sent.last_included_index);

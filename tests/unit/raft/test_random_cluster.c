@@ -219,6 +219,14 @@ static void trouble(struct cluster *c)
             (void)cluster_transfer(c, cluster_leader(c), below(c, c->count + 1));
         }
         break;
+    case 14: {
+        struct cluster_node *n = some_node(c);
+        struct raft_event space = {.type = RAFT_EVENT_SPACE, .low_space = below(c, 2) == 0};
+        if (n->up) {
+            cluster_step(c, n->id, &space);
+        }
+        break;
+    }
     default:
         break;
     }
@@ -238,6 +246,8 @@ static void calm(struct cluster *c)
         if (!cluster_node(c, id)->up) {
             cluster_start(c, id);
         }
+        struct raft_event room = {.type = RAFT_EVENT_SPACE, .low_space = false};
+        cluster_step(c, id, &room);
     }
 }
 
@@ -279,10 +289,22 @@ static bool reads_are_answered(struct cluster *c)
     return true;
 }
 
+/* When everything is well no member thinks that a disk hangs or is full. */
+static bool disks_are_well(struct cluster *c)
+{
+    for (uint64_t id = 1; id <= c->count; id++) {
+        struct raft_status s = cluster_status(c, id);
+        if (is_member(c, id) && (s.disk_hangs || s.low_space || s.cluster_low_space)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool is_healed(struct cluster *c)
 {
     return cluster_is_converged(c) && reads_are_answered(c) && damaged_count(c) == 0 &&
-           cluster_leader(c) != 0 && members_are_settled(c) &&
+           cluster_leader(c) != 0 && members_are_settled(c) && disks_are_well(c) &&
            cluster_status(c, cluster_leader(c)).transfer_target == 0;
 }
 
@@ -301,6 +323,7 @@ static void run_seed(uint64_t seed)
     c->trim_slack_entries = below(c, 10);
     c->trim_step_entries = below(c, 2) == 0 ? TRIM_NEVER : 1 + below(c, 10);
     c->log_keep_bytes = below(c, 3) == 0 ? 0 : 500 + below(c, 10000);
+    c->disk_stall_ms = below(c, 2) == 0 ? 0 : 200 + (uint32_t)below(c, 2000);
     c->delay_us_max = 5000;
     c->disk_us_max = 5000;
     c->apply_us_max = 5000;

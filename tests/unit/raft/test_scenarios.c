@@ -100,6 +100,8 @@ static bool before_start(struct scenario *s, char **words)
         c->trim_slack_entries = 0;
         c->trim_step_entries = 1;
         c->log_keep_bytes = ENTRY_OVERHEAD;
+    } else if (is(words[0], "stall")) {
+        c->disk_stall_ms = (uint32_t)id;
     } else if (is(words[0], "small")) {
         c->append_bytes_max = 1;
     } else if (is(words[0], "damage")) {
