@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * apply_actor.c: owns the state machine. Applies committed entries in order, answers the clients of
- * this node whose requests they carry, answers reads once their index is applied, and seals batches
- * for the flush actor.
+ * this node whose requests they carry, answers reads once their index is applied (apply_reads.h), and
+ * seals batches for the flush actor.
  *
  * In: APPLY_ENTRIES and APPLY_READ/APPLY_STATUS from raft (serializable reads from clients),
  * APPLY_FLUSHED and APPLY_COMPACTED from flush, APPLY_WATCH from watch. Out: CLIENT_REPLY, CLIENT_STATUS,
@@ -11,18 +11,15 @@
  * Invariants
  *  1. Entries are applied in index order, each once. Nothing is skipped: an error from the disk ends
  *     the process (trap 19).
- *  2. A linearizable read is answered only at or after its read index (trap 33), from the state in
- *     memory merged with what is committed in kv.db.
- *  3. While the overlay is full (the disk does not keep up) entries wait here, unapplied; the core
+ *  2. While the overlay is full (the disk does not keep up) entries wait here, unapplied; the core
  *     stops handing out more at apply_bytes_max, so memory is bounded (trap 26).
- *  4. A large read works a slice per round, between applies, at its pinned revision. What it gathers is
- *     charged to the clients' credit for octets until its answer is sent; without credit it is refused.
- *  5. While somebody watches, the changes of a block go to the watch actor before the replies to its
+ *  3. While somebody watches, the changes of a block go to the watch actor before the replies to its
  *     writes go to clients. Apply never waits for the watch actor: when too much is on its way there,
  *     recording stops and begins anew later; what lies between is read from kv.db.
  */
 #include "apply_actor.h"
 
+#include "apply_reads.h"
 #include "auto_compact.h"
 #include "lease_expiry.h"
 #include "install.h"
@@ -31,20 +28,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define APPLY_READ_ROWS_MAX    500 /* rows of one read handled in one go */
-#define APPLY_READS_ACTIVE_MAX 64  /* sliced reads worked on side by side; the rest queue */
 #define APPLY_REPLIES_HELD_MAX 256 /* answers that wait for the changes of their block */
-#define APPLY_CHARGE_BYTES     65536 /* an answer grows by this much between two looks at its credit */
-#define APPLY_READS_QUEUED_MAX                                                                     \
-    65536 /* waiting or active; a client that hangs up leaves its reads here */
-
-/* One read: waiting for its index, or being worked on. */
-struct pending_read {
-    struct read_request *request;
-    struct kv_read *read; /* NULL: not begun */
-    uint64_t charged;     /* octets of its result taken from answer_bytes */
-};
-
 /* Requests for copies of kv.db, until it holds what was applied when they came. */
 struct waiting_copy {
     struct copy_request *request;
@@ -55,11 +39,6 @@ struct waiting_copy {
 struct waiting_compaction {
     uint64_t request_id;
     struct result *result;
-};
-
-struct pending_reads {
-    struct pending_read *items;
-    size_t first, count, capacity; /* a queue: live items are first .. first+count-1 */
 };
 
 /* An answer that waits until the changes it stands for are on their way to the watch actor. */
@@ -73,7 +52,6 @@ struct apply_actor {
     uint64_t origin; /* entries with it carry requests of this node's clients */
     const struct node_actors *links;
     struct actor *raft, *copy, *flush, *watch;
-    struct credits *answer_bytes;
     size_t client_count;
     struct actor *clients[CLIENTS_MAX];
 
@@ -81,8 +59,7 @@ struct apply_actor {
     size_t block_first, block_count, block_capacity;
     size_t entry_at; /* next entry of the first block */
 
-    struct pending_reads waiting; /* their index is not applied yet; read indexes never fall */
-    struct pending_reads active;
+    struct apply_reads reads;
 
     struct waiting_copy *copies; /* in the order of coming, so of index */
     size_t copy_count, copy_capacity;
@@ -106,7 +83,7 @@ struct apply_actor {
     struct held_reply *held;
     size_t held_count, held_capacity;
 
-    uint64_t puts, delete_ranges, txns, ranges; /* done here */
+    uint64_t puts, delete_ranges, txns; /* done here */
     uint64_t leases_granted, leases_revoked, leases_expired;
     bool installing; /* another table is being opened: entries and reads wait */
     uint64_t applied_told;
@@ -116,187 +93,6 @@ struct apply_actor {
 struct kv *apply_actor_kv(struct apply_actor *self)
 {
     return self->kv;
-}
-
-static void fail(enum err error, const char *what)
-{
-    char detail[200];
-    (void)snprintf(detail, sizeof(detail), "action=%s error=\"%s\"", what, err_text(error));
-    if (error == ERR_NEWER_FORMAT) {
-        actor_fatal(EXIT_CODE_DATA_FORMAT, "entry of a newer version", detail);
-    }
-    actor_fatal(EXIT_CODE_DISK, "kv.db failed", detail);
-}
-
-static struct actor *client_of(const struct apply_actor *a, uint64_t request_id)
-{
-    size_t index = REQUEST_CLIENT_OF(request_id);
-    return index < a->client_count ? a->clients[index] : NULL;
-}
-
-static void give_back(struct apply_actor *a, uint64_t charged)
-{
-    if (charged > 0) {
-        credits_give(a->answer_bytes, charged);
-    }
-}
-
-static void reply(struct apply_actor *a, uint64_t request_id, struct result **result,
-                  uint64_t charged)
-{
-    struct actor *client = client_of(a, request_id);
-    if (client == NULL) {
-        result_free(result);
-        give_back(a, charged);
-        return;
-    }
-    struct client_reply *answer = MSG_NEW(struct client_reply, CLIENT_REPLY, release_client_reply);
-    answer->request_id = request_id;
-    answer->error = OK;
-    answer->result = *result;
-    if (charged > 0) {
-        answer->credits = a->answer_bytes;
-        answer->charged = charged;
-    }
-    *result = NULL;
-    ACTOR_SEND(client, answer);
-}
-
-static void reads_push(struct pending_reads *queue, struct pending_read read)
-{
-    QUEUE_RESERVE(queue->items, queue->first, queue->count, queue->capacity);
-    queue->items[queue->first + queue->count++] = read;
-}
-
-/* ---- reads -------------------------------------------------------------------------------------- */
-
-static void refuse_read(struct apply_actor *a, struct read_request *request)
-{
-    struct actor *client = client_of(a, request->request_id);
-    if (client != NULL) {
-        client_refuse(client, request->request_id, ERR_OVERLOAD);
-    }
-    MSG_FREE(request);
-}
-
-/* Answers that are being gathered and answers that wait to be sent share the clients' credit for octets;
- * small ones are not worth counting. False: there is none left. */
-static bool charge(struct apply_actor *a, struct pending_read *pending)
-{
-    uint64_t bytes = kv_read_bytes(pending->read);
-    if (a->answer_bytes == NULL || bytes < pending->charged + APPLY_CHARGE_BYTES) {
-        return true;
-    }
-    if (!credits_take(a->answer_bytes, bytes - pending->charged)) {
-        return false;
-    }
-    pending->charged = bytes;
-    return true;
-}
-
-/* Work on a read for one slice. True: finished and answered. */
-static bool read_work(struct apply_actor *a, struct pending_read *pending)
-{
-    if (pending->read == NULL) {
-        pending->read = kv_read_start(a->kv, &pending->request->query);
-    }
-    bool done = false;
-    enum err error = kv_read_step(a->kv, pending->read, APPLY_READ_ROWS_MAX, &done);
-    if (error != OK) {
-        fail(error, "read");
-    }
-    if (!charge(a, pending)) {
-        struct result *partial = kv_read_finish(&pending->read);
-        result_free(&partial);
-        give_back(a, pending->charged);
-        refuse_read(a, pending->request);
-        return true;
-    }
-    if (!done) {
-        return false;
-    }
-    struct result *result = kv_read_finish(&pending->read);
-    a->ranges++;
-    reply(a, pending->request->request_id, &result, pending->charged);
-    MSG_FREE(pending->request);
-    return true;
-}
-
-static void read_begin(struct apply_actor *a, struct read_request *request)
-{
-    struct pending_read pending = {.request = request};
-    if (a->active.count < APPLY_READS_ACTIVE_MAX && read_work(a, &pending)) {
-        return;
-    }
-    reads_push(&a->active, pending);
-}
-
-static void take_read(struct apply_actor *a, struct read_request *request, uint64_t now_us)
-{
-    if (request->deadline_us < now_us) {
-        MSG_FREE(request); /* the client has been told already */
-        return;
-    }
-    if (a->waiting.count + a->active.count >= APPLY_READS_QUEUED_MAX) {
-        refuse_read(a, request);
-        return;
-    }
-    if (a->installing || request->read_index > kv_applied_index(a->kv)) {
-        reads_push(&a->waiting, (struct pending_read){.request = request});
-        return;
-    }
-    read_begin(a, request);
-}
-
-/* Reads whose index has been reached begin, and those too late for their clients go. In the order of
- * coming, which is the order of read indexes: a later leader's commit index is not below an earlier one's. */
-static void wake_reads(struct apply_actor *a, uint64_t now_us)
-{
-    uint64_t applied = a->installing ? 0 : kv_applied_index(a->kv);
-    struct pending_reads *queue = &a->waiting;
-    while (queue->count > 0) {
-        struct read_request *request = queue->items[queue->first].request;
-        if ((a->installing || request->read_index > applied) && request->deadline_us >= now_us) {
-            break;
-        }
-        queue->first++;
-        queue->count--;
-        take_read(a, request, now_us);
-    }
-    if (queue->count == 0) {
-        queue->first = 0;
-    }
-}
-
-static void read_drop(struct apply_actor *a, struct pending_read *pending)
-{
-    give_back(a, pending->charged);
-    if (pending->read != NULL) {
-        struct result *result = kv_read_finish(&pending->read);
-        result_free(&result);
-    }
-    MSG_FREE(pending->request);
-}
-
-/* What a client no longer waits for is not worked on: else a queue of large reads that has grown beyond
- * the request timeout would stay that long, with nobody ever getting an answer. */
-static void work_active_reads(struct apply_actor *a, uint64_t now_us)
-{
-    size_t left = 0;
-    struct pending_reads *queue = &a->active;
-    for (size_t i = 0; i < queue->count; i++) {
-        struct pending_read *pending = &queue->items[queue->first + i];
-        bool worked_on = i < APPLY_READS_ACTIVE_MAX;
-        if (pending->request->deadline_us < now_us) {
-            read_drop(a, pending);
-        } else if (!worked_on || !read_work(a, pending)) {
-            queue->items[queue->first + left++] = *pending;
-        }
-    }
-    queue->count = left;
-    if (left == 0) {
-        queue->first = 0;
-    }
 }
 
 static void send_barriers(struct apply_actor *a, const struct apply_entries *block)
@@ -402,7 +198,7 @@ static void tell_watch_and_clients(struct apply_actor *a)
 {
     tell_watch(a);
     for (size_t i = 0; i < a->held_count; i++) {
-        reply(a, a->held[i].request_id, &a->held[i].result, 0);
+        apply_reply(a->links, a->held[i].request_id, &a->held[i].result, 0);
     }
     a->held_count = 0;
 }
@@ -410,7 +206,7 @@ static void tell_watch_and_clients(struct apply_actor *a)
 static void reply_or_hold(struct apply_actor *a, uint64_t request_id, struct result **result)
 {
     if (a->watch_epoch == 0) {
-        reply(a, request_id, result, 0);
+        apply_reply(a->links, request_id, result, 0);
         return;
     }
     ARRAY_RESERVE(a->held, a->held_capacity, a->held_count + 1);
@@ -426,7 +222,7 @@ static void answer_compactions(struct apply_actor *a, int64_t revision)
     size_t done = 0;
     while (done < a->compaction_count &&
            a->compactions[done].result->physical_revision <= revision) {
-        reply(a, a->compactions[done].request_id, &a->compactions[done].result, 0);
+        apply_reply(a->links, a->compactions[done].request_id, &a->compactions[done].result, 0);
         done++;
     }
     a->compaction_count -= done;
@@ -489,7 +285,7 @@ static void apply_waiting(struct apply_actor *a, uint64_t now_us)
             uint64_t leases_before = kv_lease_count(a->kv);
             enum err error = kv_apply(a->kv, e, now_us, ours, &result);
             if (error != OK) {
-                fail(error, "apply");
+                apply_fail(error, "apply");
             }
             count_command(a, e, revision_before, leases_before);
             if (ours && result->physical_revision > a->compacted_revision) {
@@ -561,15 +357,7 @@ static void begin_install(struct apply_actor *a, struct install *m)
     a->block_first = a->block_count = a->entry_at = 0;
     answer_compactions(a, INT64_MAX);
     /* Reads that were begun have pinned a revision of the old table, which may be compacted in the new one. */
-    for (size_t i = 0; i < a->active.count; i++) {
-        struct pending_read *pending = &a->active.items[a->active.first + i];
-        struct actor *client = client_of(a, pending->request->request_id);
-        if (client != NULL) {
-            client_refuse(client, pending->request->request_id, ERR_LEADER_CHANGED);
-        }
-        read_drop(a, pending);
-    }
-    a->active.first = a->active.count = 0;
+    reads_hold(&a->reads, ERR_LEADER_CHANGED);
     m->base.kind = FLUSH_INSTALL;
     ACTOR_SEND(a->flush, m);
 }
@@ -593,6 +381,7 @@ static void take_installed(struct apply_actor *a, struct install *m)
     kv_destroy(&a->kv);
     a->kv = kv_create(&m->reader, &m->meta, &limits);
     a->installing = false;
+    reads_go_on(&a->reads);
     a->flushed_index = a->sealed_index = kv_applied_index(a->kv);
     a->compacted_revision = m->compacted_revision;
     a->overlay_full_said = false;
@@ -612,12 +401,12 @@ static void started(void *self, uint64_t now_us)
 {
     struct apply_actor *a = self;
     UNUSED(now_us);
+    a->reads.links = a->links;
     a->raft = a->links->raft;
     a->flush = a->links->flush;
     a->copy = a->links->copy;
     a->flushed_index = a->sealed_index = kv_applied_index(a->kv);
     a->watch = a->links->watch;
-    a->answer_bytes = a->links->answer_bytes;
     a->client_count = a->links->client_count;
     for (size_t i = 0; i < a->client_count; i++) {
         a->clients[i] = a->links->clients[i];
@@ -630,7 +419,7 @@ static void take_status(struct apply_actor *a, struct node_status *status)
     status->revision = kv_revision(a->kv);
     status->applied_index = kv_applied_index(a->kv);
     kv_sizes(a->kv, &status->db_file_bytes, &status->db_used_bytes, &overlay_bytes);
-    struct actor *client = client_of(a, status->request_id);
+    struct actor *client = apply_client(a->links, status->request_id);
     if (client == NULL) {
         MSG_FREE(status);
         return;
@@ -651,7 +440,7 @@ static void give_figures(struct apply_actor *a, struct figures *figures)
     figures->puts = a->puts;
     figures->delete_ranges = a->delete_ranges;
     figures->txns = a->txns;
-    figures->ranges = a->ranges;
+    figures->ranges = a->reads.answered;
     figures->leases_granted = a->leases_granted;
     figures->leases_revoked = a->leases_revoked;
     figures->leases_expired = a->leases_expired;
@@ -665,10 +454,10 @@ static void handle(void *self, struct msg *m, uint64_t now_us)
     case APPLY_ENTRIES:
         take_block(a, (struct apply_entries *)m);
         apply_waiting(a, now_us);
-        wake_reads(a, now_us);
+        reads_wake(&a->reads, a->kv, now_us);
         return;
     case APPLY_READ:
-        take_read(a, (struct read_request *)m, now_us);
+        reads_take(&a->reads, a->kv, (struct read_request *)m, now_us);
         return;
     case APPLY_STATUS:
         take_status(a, (struct node_status *)m);
@@ -692,7 +481,7 @@ static void handle(void *self, struct msg *m, uint64_t now_us)
     case APPLY_INSTALLED:
         take_installed(a, (struct install *)m);
         apply_waiting(a, now_us);
-        wake_reads(a, now_us);
+        reads_wake(&a->reads, a->kv, now_us);
         return;
     case APPLY_FLUSHED:
         if (a->installing) {
@@ -706,7 +495,7 @@ static void handle(void *self, struct msg *m, uint64_t now_us)
             a->overlay_full_said = false;
         }
         apply_waiting(a, now_us);
-        wake_reads(a, now_us);
+        reads_wake(&a->reads, a->kv, now_us);
         break;
     case APPLY_WATCH:
         take_watch(a, (const struct apply_watch *)m);
@@ -717,22 +506,12 @@ static void handle(void *self, struct msg *m, uint64_t now_us)
 
 static uint64_t next_deadline_us(const struct apply_actor *a, uint64_t now_us)
 {
-    if (a->active.count > 0) {
-        return now_us; /* a read goes on at once, after whatever came in meanwhile */
-    }
     uint64_t at_us = a->installing ? UINT64_MAX : kv_seal_deadline_us(a->kv);
     if (a->auto_compact.next_us < at_us) {
         at_us = a->auto_compact.next_us;
     }
-    /* A read whose index is not reached before its client has been told goes; without a look at that time it
-     * would stay as long as nothing is applied, and all behind it. */
-    if (a->waiting.count > 0) {
-        uint64_t told_us = a->waiting.items[a->waiting.first].request->deadline_us;
-        if (told_us < at_us) {
-            at_us = told_us + 1;
-        }
-    }
-    return at_us;
+    uint64_t read_us = reads_deadline_us(&a->reads, now_us);
+    return read_us < at_us ? read_us : at_us;
 }
 
 /* What is old enough to go, if this node leads. */
@@ -757,7 +536,7 @@ static void compact_by_itself(struct apply_actor *a, uint64_t now_us)
 static void flush(void *self, uint64_t now_us)
 {
     struct apply_actor *a = self;
-    work_active_reads(a, now_us);
+    reads_work(&a->reads, a->kv, now_us);
     compact_by_itself(a, now_us);
     kv_release(a->kv);
     uint64_t applied = kv_applied_index(a->kv);
@@ -780,14 +559,14 @@ static void flush(void *self, uint64_t now_us)
 static void expired(void *self, uint64_t now_us)
 {
     struct apply_actor *a = self;
-    wake_reads(a, now_us);
+    reads_wake(&a->reads, a->kv, now_us);
 }
 
 static void stop(void *self, uint64_t now_us)
 {
     struct apply_actor *a = self;
     apply_waiting(a, now_us);
-    wake_reads(a, now_us);
+    reads_wake(&a->reads, a->kv, now_us);
     struct kv_batch *batch =
         a->installing ? NULL : kv_seal(a->kv); /* what cannot go now is replayed from the log */
     if (batch != NULL) {
@@ -799,19 +578,10 @@ static void stop(void *self, uint64_t now_us)
     actor_stopped(actor_self());
 }
 
-static void drop_reads(struct apply_actor *a, struct pending_reads *queue)
-{
-    for (size_t i = 0; i < queue->count; i++) {
-        read_drop(a, &queue->items[queue->first + i]);
-    }
-    mem_free(queue->items);
-}
-
 static void destroy(void *self)
 {
     struct apply_actor *a = self;
-    drop_reads(a, &a->waiting);
-    drop_reads(a, &a->active);
+    reads_free(&a->reads);
     for (size_t i = 0; i < a->block_count; i++) {
         MSG_FREE(a->blocks[a->block_first + i]);
     }
