@@ -20,7 +20,9 @@
  * What a leader has confirmed lags behind its clock by the way to the followers and back. A deadline is counted
  * from a stamp, and if a lease were granted just before such a lag is made up for, it would end early by it. So
  * proposals are stamped with how far cluster time can be at most at this moment: as if a quorum had confirmed
- * just now. That clock never runs faster than the leader's own, therefore nothing that was stamped with it comes
+ * just now, if that is less than an election timeout ago. What is confirmed later than that is not counted any more:
+ * answers that grow late, each a little more, would make up step by step for what no stamp had in it, and end a lease early
+ * that was granted meanwhile. That clock never runs faster than the leader's own, therefore nothing that was stamped with it comes
  * to its deadline early, whatever is confirmed afterwards and whoever leads then.
  *
  * Invariants
@@ -56,6 +58,10 @@ static uint64_t confirmed_of(void *context, uint64_t id)
 void cluster_time_flush(struct raft *r)
 {
     ASSERT(r->role == RAFT_LEADER);
+    /* What is longer ago than a stamp reaches ahead is lost, whoever confirms it yet: it was not in the stamps. */
+    if (r->time_confirmed_us != 0 && r->now_us > r->election_timeout_us) {
+        r->time_confirmed_us = raft_max(r->time_confirmed_us, r->now_us - r->election_timeout_us);
+    }
     uint64_t confirmed = configuration_quorum_value(membership_current(r), confirmed_of, r);
     if (confirmed <= r->time_confirmed_us) {
         return;

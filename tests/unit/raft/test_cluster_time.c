@@ -315,6 +315,53 @@ static void a_stamp_holds_what_is_not_confirmed_yet(void)
     cluster_destroy(&c);
 }
 
+static void answer_of_2(struct cluster *c, uint64_t sent_us)
+{
+    struct raft_message reply = {
+        .type = RAFT_APPEND_REPLY,
+        .from = 2,
+        .to = 1,
+        .term = cluster_status(c, 1).current_term,
+        .granted = true,
+        .match_index = 1,
+        .sent_us = sent_us,
+    };
+    cluster_receive(c, &reply);
+}
+
+/*
+ * Answers grow late, each a little more, so that the leader is never without one and what they confirm lies further and
+ * further back; then they come all at once. A lease granted before that must not end early by what they make up for.
+ * (Found by the simulator: an expiry 0.8 s after a lease of 1 s was asked for.)
+ */
+static void what_late_answers_confirm_is_not_made_up_for(void)
+{
+    struct cluster *c = with_leader(3);
+    cluster_run(c, SECOND_US);
+    c->network_held = true;
+    uint64_t begin = c->now_us;
+    uint64_t steps = 6 * CLUSTER_ELECTION_US / CLUSTER_HEARTBEAT_US;
+    for (uint64_t i = 1; i <= steps; i++) {
+        c->now_us += CLUSTER_HEARTBEAT_US;
+        cluster_tick(c, 1);
+        answer_of_2(c, begin + i * CLUSTER_HEARTBEAT_US / 2);
+    }
+    CU_ASSERT_EQUAL_FATAL(cluster_status(c, 1).role, RAFT_LEADER);
+    uint64_t stamp = raft_stamp_us(cluster_node(c, 1)->raft, c->now_us);
+    uint64_t at = c->now_us;
+    for (uint64_t i = steps + 1; i <= 2 * steps; i++) {
+        answer_of_2(c, begin + i * CLUSTER_HEARTBEAT_US / 2);
+        CU_ASSERT_TRUE_FATAL(time_of(c, 1) <= stamp + (c->now_us - at));
+    }
+    /* From then on it runs again. */
+    c->now_us += CLUSTER_HEARTBEAT_US;
+    cluster_tick(c, 1);
+    answer_of_2(c, c->now_us);
+    CU_ASSERT_TRUE(time_of(c, 1) > stamp);
+    CU_ASSERT_TRUE(time_of(c, 1) <= stamp + (c->now_us - at));
+    cluster_destroy(&c);
+}
+
 SUITE("raft: cluster time", TEST(it_runs_with_a_quorum_and_followers_hear_it),
       TEST(a_single_node_keeps_time_without_anybody_speaking),
       TEST(it_stands_still_at_a_leader_without_a_quorum),
@@ -323,4 +370,5 @@ SUITE("raft: cluster time", TEST(it_runs_with_a_quorum_and_followers_hear_it),
       TEST(a_new_leader_goes_on_from_the_greatest_it_has_seen),
       TEST(stamps_of_applied_entries_are_learned),
       TEST(a_time_that_no_cluster_reaches_is_not_believed), TEST(nothing_stamped_ends_early),
-      TEST(a_stamp_holds_what_is_not_confirmed_yet))
+      TEST(a_stamp_holds_what_is_not_confirmed_yet),
+      TEST(what_late_answers_confirm_is_not_made_up_for))
