@@ -60,7 +60,7 @@ $(OUT)/holdfastd: $(OUT)/src/main.o $(ROOM_LIBS)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $< -Wl,--start-group $(ROOM_LIBS) -Wl,--end-group $(PKG_LIBS)
 
-CTL_LIBS := $(foreach r,api net actor base,$(OUT)/lib$(r).a)
+CTL_LIBS := $(foreach r,api net store raft actor base,$(OUT)/lib$(r).a)
 $(OUT)/holdfastctl: $(call room_objects,cli) $(CTL_LIBS)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $(call room_objects,cli) -Wl,--start-group $(CTL_LIBS) -Wl,--end-group $(PKG_LIBS)

@@ -68,6 +68,8 @@ struct log_recovered {
     bool damaged;          /* the disk has lost or changed something it had acknowledged */
     char damage_text[160]; /* what was found, for the log line */
     bool may_not_vote;     /* durable flag: damaged now, or damaged earlier and not yet healed */
+    uint64_t
+        observed_commit_index; /* log_db_observe, as it was written last: at least so much is committed */
     struct configuration configuration; /* newest CONFIG entry at or below the log's end ... */
     uint64_t configuration_index;       /* ... count 0 / index 0: none */
 };

@@ -15,6 +15,7 @@
 #include "node/client_lease.h"
 #include "api/web_policy.h"
 #include "node/node.h"
+#include "recover.h"
 
 #include <argp.h>
 #include <errno.h>
@@ -30,7 +31,6 @@
 #include <unistd.h>
 
 #define PROBLEM_TEXT_MAX 1024
-#define DATA_DIR_MODE    0750
 #define LISTEN_RETRY_S   1
 #define DATABASES_DESCRIPTORS                                                                      \
     36 /* seven connections at most, their -wal and -shm, the mark, the lock */
@@ -86,40 +86,6 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
     default:
         return ARGP_ERR_UNKNOWN;
     }
-}
-
-/* ---- the data directory ---------------------------------------------------------------------------- */
-
-/*
- * Make the directory if its parent exists, and hold DATA_DIR/holdfast.lock for the life of the
- * process. A POSIX lock, because it says who holds it; the file is opened once and never closed.
- */
-static enum exit_code take_data_dir(const char *data_dir)
-{
-    if (mkdir(data_dir, DATA_DIR_MODE) != 0 && errno != EEXIST) {
-        fprintf(stderr, "holdfastd: data_dir %s cannot be made: %s\n", data_dir, strerror(errno));
-        return EXIT_CODE_FAILURE;
-    }
-    char path[PATH_TEXT_MAX + 32];
-    (void)snprintf(path, sizeof(path), "%s/holdfast.lock", data_dir);
-    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
-    if (fd < 0) {
-        fprintf(stderr, "holdfastd: %s cannot be opened: %s\n", path, strerror(errno));
-        return EXIT_CODE_FAILURE;
-    }
-    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-    if (fcntl(fd, F_SETLK, &lock) == 0) {
-        return EXIT_CODE_OK;
-    }
-    struct flock holder = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-    if (fcntl(fd, F_GETLK, &holder) == 0 && holder.l_type != F_UNLCK) {
-        fprintf(stderr, "holdfastd: data directory %s is used by process %ld; stop it first\n",
-                data_dir, (long)holder.l_pid);
-    } else {
-        fprintf(stderr, "holdfastd: data directory %s is used by another process\n", data_dir);
-    }
-    (void)close(fd);
-    return EXIT_CODE_IN_USE;
 }
 
 static uint64_t draw_random(void)
@@ -459,11 +425,13 @@ static enum exit_code listen_on(const char *address, const sigset_t *stopping, i
 static enum exit_code open_everything(struct daemon *d, const sigset_t *stopping)
 {
     char problem[PROBLEM_TEXT_MAX] = "";
-    enum exit_code code = take_data_dir(d->config.data_dir);
-    if (code != EXIT_CODE_OK) {
-        return code;
+    enum err taken = data_dir_take(d->config.data_dir, true, problem, sizeof(problem));
+    if (taken != OK) {
+        fprintf(stderr, "holdfastd: %s\n", problem);
+        return taken == ERR_BUSY_FILE ? EXIT_CODE_IN_USE : EXIT_CODE_FAILURE;
     }
-    code = node_stores_open(&d->config, draw_random(), &d->stores, problem, sizeof(problem));
+    enum exit_code code =
+        node_stores_open(&d->config, draw_random(), &d->stores, problem, sizeof(problem));
     if (code != EXIT_CODE_OK) {
         fprintf(stderr, "holdfastd: %s\n", problem);
         return code;

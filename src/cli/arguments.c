@@ -58,6 +58,8 @@ enum option_key {
     OPTION_LISTEN,
     OPTION_TTL,
     OPTION_WAIT,
+    OPTION_PLAN,
+    OPTION_FORCE,
 };
 
 static const struct argp_option options[] = {
@@ -116,13 +118,18 @@ static const struct argp_option options[] = {
     {NULL, 0, NULL, 0, "compact:", 8},
     {"physical", OPTION_PHYSICAL, NULL, 0, "Wait until the history is really gone from the disk",
      8},
-    {NULL, 0, NULL, 0, "bench:", 9},
-    {"connections", OPTION_CONNECTIONS, "N", 0, "Connections (default: 10)", 9},
-    {"streams", OPTION_STREAMS, "N", 0, "Calls under way on each (default: 10)", 9},
-    {"requests", OPTION_REQUESTS, "N", 0, "Calls in all (default: 100000)", 9},
-    {"key-count", OPTION_KEYS, "N", 0, "Random keys to draw from (default: 100000)", 9},
-    {"value-size", OPTION_VALUE_SIZE, "OCTETS", 0, "Size of a value (default: 256)", 9},
-    {"seed", OPTION_SEED, "N", 0, "Seed of the random keys (default: 1)", 9},
+    {NULL, 0, NULL, 0, "recover (offline, on a survivor's machine):", 9},
+    {"plan", OPTION_PLAN, NULL, 0,
+     "Say what a cluster of this node alone would hold; change nothing", 9},
+    {"force", OPTION_FORCE, NULL, 0, "Make it so", 9},
+    {"file", 'f', "FILE", 0, "The node's configuration (default: /etc/holdfast/holdfast.conf)", 9},
+    {NULL, 0, NULL, 0, "bench:", 10},
+    {"connections", OPTION_CONNECTIONS, "N", 0, "Connections (default: 10)", 10},
+    {"streams", OPTION_STREAMS, "N", 0, "Calls under way on each (default: 10)", 10},
+    {"requests", OPTION_REQUESTS, "N", 0, "Calls in all (default: 100000)", 10},
+    {"key-count", OPTION_KEYS, "N", 0, "Random keys to draw from (default: 100000)", 10},
+    {"value-size", OPTION_VALUE_SIZE, "OCTETS", 0, "Size of a value (default: 256)", 10},
+    {"seed", OPTION_SEED, "N", 0, "Seed of the random keys (default: 1)", 10},
     {0},
 };
 
@@ -142,6 +149,7 @@ static const char usage_text[] = "put KEY [VALUE]\n"
                                  "snapshot save|status FILE\n"
                                  "status\n"
                                  "member list\n"
+                                 "recover --plan|--force [-f CONFIG]\n"
                                  "bench put|get";
 
 static const char doc[] =
@@ -259,6 +267,9 @@ static bool parse_value(int key, const char *value, struct cli_arguments *a)
         word = cli_parse_word(value, formats);
         a->output = word < 0 ? OUTPUT_SIMPLE : (enum output_format)word;
         return word >= 0;
+    case 'f':
+        a->file = value;
+        return value[0] != '\0';
     case OPTION_TIMEOUT:
         return parse_timeout(value, &a->timeout_ms);
     case OPTION_REV:
@@ -315,6 +326,10 @@ static bool parse_value(int key, const char *value, struct cli_arguments *a)
 static bool *flag_of(int key, struct cli_arguments *a)
 {
     switch (key) {
+    case OPTION_PLAN:
+        return &a->plan;
+    case OPTION_FORCE:
+        return &a->force;
     case OPTION_PREFIX:
         return &a->prefix;
     case OPTION_FROM_KEY:

@@ -54,6 +54,8 @@ struct cli_arguments {
     bool no_put, no_delete;               /* watch */
     bool once, lease_keys;                /* lease */
     bool listen;                          /* elect */
+    bool plan, force;                     /* recover */
+    const char *file;                     /* recover, cluster plan and apply; NULL: the default */
     uint32_t ttl_s, wait_ms;              /* lock, elect; wait_ms 0: as long as it takes */
 
     /* bench */
@@ -101,6 +103,7 @@ enum cli_exit command_get(const struct cli_arguments *arguments);
 enum cli_exit command_del(const struct cli_arguments *arguments);
 enum cli_exit command_status(const struct cli_arguments *arguments);
 enum cli_exit command_member_list(const struct cli_arguments *arguments);
+enum cli_exit command_recover(const struct cli_arguments *arguments); /* offline */
 enum cli_exit command_bench(const struct cli_arguments *arguments);
 enum cli_exit command_compact(const struct cli_arguments *arguments);
 enum cli_exit command_txn(const struct cli_arguments *arguments);

@@ -31,7 +31,7 @@ static const struct command commands[] = {
     {"txn", 1, command_txn},           {"watch", 0, command_watch},     {"lease", 0, command_lease},
     {"elect", 0, run_elect},           {"compact", 0, command_compact}, {"hash", 1, command_hash},
     {"snapshot", 0, command_snapshot}, {"status", 1, command_status},   {"member", 0, run_member},
-    {"bench", 0, command_bench},
+    {"bench", 0, command_bench},       {"recover", 0, command_recover},
 };
 
 static int run(const struct cli_arguments *a)
@@ -51,7 +51,7 @@ static int run(const struct cli_arguments *a)
     fprintf(
         stderr,
         "holdfastctl: unknown command \"%s\"\n  commands: put get del txn watch lease lock elect "
-        "compact hash snapshot status \"member list\" bench\n",
+        "compact hash snapshot status \"member list\" bench recover\n",
         name);
     return CLI_USAGE;
 }

@@ -328,6 +328,7 @@ static void fill(struct recovery *r, struct log_recovered *out)
     out->damaged = r->damaged;
     memcpy(out->damage_text, r->damage_text, sizeof(out->damage_text));
     out->may_not_vote = g->may_not_vote;
+    out->observed_commit_index = g->commit_index;
 }
 
 _Static_assert(sizeof(((struct log_recovered *)0)->damage_text) == LOG_DAMAGE_TEXT_MAX,

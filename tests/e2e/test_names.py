@@ -169,7 +169,7 @@ class Discovery(Names):
             node.wait_log("joining the cluster")
         two.kill9()
         two.start()
-        two.wait_log("discovered ")
+        e2e.wait_until(lambda: e2e.http_get(two.client_address, "/health"), "n2 listens again")
         self.finish()
 
 
