@@ -98,7 +98,9 @@ enum exit_code {
     EXIT_CODE_BUG = 70,         /* an assert failed (the process aborts; shown for completeness) */
     EXIT_CODE_IN_USE = 73,      /* another process holds the data directory */
     EXIT_CODE_DISK = 74,        /* write or fsync on raft.db failed: do not restart by itself */
-    EXIT_CODE_CONFIG = 78,      /* configuration file is wrong */
+    EXIT_CODE_DISK_FULL =
+        75, /* no room to open the files; holdfastd waits instead of ending with it */
+    EXIT_CODE_CONFIG = 78, /* configuration file is wrong */
 };
 
 /* ---- asserts --------------------------------------------------------------------------------- */

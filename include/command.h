@@ -91,6 +91,10 @@ void command_peek(struct view in, uint8_t *op, uint32_t *key_size);
  * leader as it appends: a new entry, never one that was sent or stored. */
 void command_stamp(uint8_t *octets, size_t size, uint64_t cluster_time_us);
 
+/* It may make the store larger: a put, a txn with one in any branch, a new lease. What only takes away, or keeps
+ * what there is, does not. A txn whose body cannot be read counts as one that does. */
+bool command_grows(const struct command *c);
+
 /* The lease ids of a keepalive. To build: append 8 octets little-endian each (buffer_u64). */
 static inline size_t command_id_count(const struct command *c)
 {

@@ -86,6 +86,11 @@ struct config {
     } kv;
 
     struct {
+        uint64_t reserve_bytes;
+        uint64_t low_space_bytes;
+    } store;
+
+    struct {
         uint64_t keep_s;
         uint64_t keep_revisions;
     } compaction;

@@ -54,6 +54,7 @@ struct figures {
     struct raft_status raft;
     struct configuration configuration;
     uint64_t leader_changes, proposals_failed;
+    struct space_facts space; /* all 0: not known */
 
     struct db_figures log_db, kv_db;
     struct histogram log_commit_us, log_batch; /* appends gathered in one commit */

@@ -82,6 +82,7 @@ enum raft_kind {
     RAFT_PROBE,
     RAFT_FIGURES,
     RAFT_STRANGER,
+    RAFT_SPACE,
     RAFT_SEEDS,
 };
 
@@ -183,6 +184,13 @@ struct raft_index {
     uint64_t index;
     uint64_t cluster_time_us; /* APPLIED: the greatest stamp applied so far; 0: none */
     uint64_t lease_count;     /* APPLIED */
+};
+
+/* space -> raft, after each look at the disk. */
+struct raft_space {
+    struct msg base;
+    uint32_t group;
+    struct space_facts facts;
 };
 
 /* ---- to log ------------------------------------------------------------------------------------- */
@@ -512,6 +520,7 @@ struct client_state {
     struct msg base;
     uint64_t cluster_id, member_id, leader_id, term;
     bool may_not_vote;
+    bool low_space; /* some voter is short of room: nothing that grows is taken */
     struct configuration configuration;
 };
 

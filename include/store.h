@@ -370,4 +370,21 @@ MUST_USE enum err kv_incoming_complete(struct kv_incoming *in, struct view sha25
 /* The file stays; kv_generation_remove removes it. NULL is fine. */
 void kv_incoming_close(struct kv_incoming **in);
 
+/* ---- room ---------------------------------------------------------------------------------------- */
+
+struct space;
+
+struct space_facts {
+    uint64_t free_bytes;    /* on the file system of the data directory, for this process */
+    uint64_t reserve_bytes; /* held by the reserve file beside that */
+    bool low;               /* writes that need room must wait */
+};
+
+/* data_dir is copied. reserve_bytes 0: no reserve; low_space_bytes 0: no watermark but the loss of the reserve. */
+struct space *space_open(const char *data_dir, uint64_t reserve_bytes, uint64_t low_space_bytes);
+void space_close(struct space **space);
+/* Measure; make the reserve, or give it up: the last part of it only at a start. May block in the
+ * file system. ERR_IO: nothing is known. */
+MUST_USE enum err space_look(struct space *s, bool starting, struct space_facts *out);
+
 #endif

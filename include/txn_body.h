@@ -127,6 +127,8 @@ MUST_USE enum err txn_body_decode(struct view in, struct txn_body **out);
 struct view txn_body_first_key(const struct txn_body *body);
 /* No put and no delete range in any branch: answered as a query, without an entry. */
 bool txn_body_is_read_only(const struct txn_body *body);
+/* A put in any branch: it may need room. */
+bool txn_body_puts(const struct txn_body *body);
 /* Every operation of every branch is a serializable range: answered without asking the leader. */
 bool txn_body_is_serializable(const struct txn_body *body);
 

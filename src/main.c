@@ -30,6 +30,7 @@
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
+#define ROOM_RETRY_S     1
 #define PROBLEM_TEXT_MAX 1024
 #define LISTEN_RETRY_S   1
 #define DATABASES_DESCRIPTORS                                                                      \
@@ -134,6 +135,7 @@ static void say_limits(const struct config *config)
 struct daemon {
     struct config config;
     struct node_stores stores;
+    struct space *space;
     struct node_actors actors;
     struct actor *logger;
     struct credits *connections, *requests, *streams, *bytes;
@@ -218,6 +220,7 @@ static void build(struct daemon *d)
     create_peers(d);
     create_clients(d);
     d->actors.supervisor = supervisor_actor_create(watchdog_us(), &d->actors);
+    d->actors.space = space_actor_create(&d->space, &d->actors);
     if (d->config.discovery_srv[0] != '\0') {
         struct discovery_actor_settings discovery = {.name = d->config.discovery_srv,
                                                      .actors = &d->actors};
@@ -247,6 +250,7 @@ static void start(struct daemon *d)
         actor_start(a->peers[i]);
     }
     actor_start(a->supervisor);
+    actor_start(a->space);
     if (a->discovery != NULL) {
         actor_start(a->discovery);
     }
@@ -289,6 +293,7 @@ static void stop(struct daemon *d)
     stop_and_join(a->copy);
     stop_and_join(a->watch);
     stop_and_join(a->flush);
+    stop_and_join(a->space);
     stop_and_join(a->supervisor);
     stop_and_join(a->timer);
 }
@@ -312,6 +317,7 @@ static void destroy(struct daemon *d)
     actor_destroy(a->watch);
     actor_destroy(a->flush);
     actor_destroy(a->copy);
+    actor_destroy(a->space);
     actor_destroy(a->supervisor);
     actor_destroy(a->timer);
     credits_destroy(d->connections);
@@ -422,6 +428,42 @@ static enum exit_code listen_on(const char *address, const sigset_t *stopping, i
     }
 }
 
+/*
+ * The stores, on a full disk with the help of what is left of the reserve. Where even that is too little, somebody else
+ * uses the disk: wait for room, as long as it takes. Ended by a signal: OK with no stores.
+ */
+static enum exit_code open_stores(struct daemon *d, const sigset_t *stopping, char *problem,
+                                  size_t problem_size)
+{
+    bool told = false;
+    d->space = space_open(d->config.data_dir, d->config.store.reserve_bytes,
+                          d->config.store.low_space_bytes);
+    for (;;) {
+        struct space_facts facts = {0};
+        if (space_look(d->space, true, &facts) == OK && facts.low && !told) {
+            log_event(LOG_WARNING, "disk is short of room",
+                      "free_bytes=%" PRIu64 " reserve_bytes=%" PRIu64, facts.free_bytes,
+                      facts.reserve_bytes);
+        }
+        enum exit_code code =
+            node_stores_open(&d->config, draw_random(), &d->stores, problem, problem_size);
+        if (code != EXIT_CODE_DISK_FULL) {
+            return code;
+        }
+        if (!told) {
+            told = true;
+            log_event(LOG_ERROR, "waiting for room",
+                      "data_dir=%s reason=\"%s\" next=\"trying again every second\"",
+                      d->config.data_dir, problem);
+            (void)sd_notifyf(0, "STATUS=Waiting for room in %s", d->config.data_dir);
+        }
+        const struct timespec pause = {.tv_sec = ROOM_RETRY_S};
+        if (sigtimedwait(stopping, NULL, &pause) > 0) {
+            return EXIT_CODE_OK;
+        }
+    }
+}
+
 static enum exit_code open_everything(struct daemon *d, const sigset_t *stopping)
 {
     char problem[PROBLEM_TEXT_MAX] = "";
@@ -430,18 +472,20 @@ static enum exit_code open_everything(struct daemon *d, const sigset_t *stopping
         fprintf(stderr, "holdfastd: %s\n", problem);
         return taken == ERR_BUSY_FILE ? EXIT_CODE_IN_USE : EXIT_CODE_FAILURE;
     }
-    enum exit_code code =
-        node_stores_open(&d->config, draw_random(), &d->stores, problem, sizeof(problem));
+    d->client_fd = d->peer_fd = -1;
+    enum exit_code code = open_stores(d, stopping, problem, sizeof(problem));
     if (code != EXIT_CODE_OK) {
         fprintf(stderr, "holdfastd: %s\n", problem);
         return code;
+    }
+    if (d->stores.log == NULL) {
+        return EXIT_CODE_OK;
     }
     code = judge_damage(d);
     if (code != EXIT_CODE_OK) {
         node_stores_close(&d->stores);
         return code;
     }
-    d->client_fd = d->peer_fd = -1;
     code = listen_on(d->config.listen_client, stopping, &d->client_fd);
     if (code == EXIT_CODE_OK && d->client_fd >= 0) {
         code = listen_on(d->config.listen_peer, stopping, &d->peer_fd);

@@ -288,6 +288,22 @@ static void write_own(const struct figures *f, struct buffer *out)
            &f->log_batch);
     counts(out, "holdfast_flush_changes", "Changes gathered in one transaction of kv.db.",
            &f->flush_changes);
+    if (f->space.free_bytes != 0 || f->space.low) {
+        gauge(out, "holdfast_disk_free_bytes", "Room on the data directory's file system.",
+              f->space.free_bytes);
+        gauge(out, "holdfast_disk_reserve_bytes", "Room held by the reserve file beside that.",
+              f->space.reserve_bytes);
+        gauge(out, "holdfast_disk_low_space", "Whether this member is short of room.",
+              f->space.low);
+    }
+    gauge(out, "holdfast_cluster_low_space", "Whether writes that need room are refused.",
+          f->raft.cluster_low_space);
+    gauge(out, "holdfast_disk_hangs", "Whether a disk write is older than raft.disk_stall_ms.",
+          f->raft.disk_hangs);
+    head(out, "holdfast_disk_oldest_write_seconds", "gauge",
+         "Age of the oldest write of the log that is not durable.");
+    print(out, "holdfast_disk_oldest_write_seconds %" PRIu64 ".%06" PRIu64 "\n",
+          f->raft.disk_age_us / 1000000, f->raft.disk_age_us % 1000000);
     gauge(out, "holdfast_overlay_bytes", "Changes that kv.db does not have yet.", f->overlay_bytes);
     gauge(out, "holdfast_leases", "Leases.", f->lease_count);
     gauge(out, "holdfast_client_connections", "Connections of clients.", f->clients.connections);

@@ -90,7 +90,9 @@ uint8_t *rpc_status_encode(const struct response_header *header, const struct st
     char server[] = API_VERSION_SERVER;
     char storage[] = API_VERSION_STORAGE;
     char no_leader[] = "etcdserver: no leader";
-    char *errors[1] = {no_leader};
+    char no_space[] = "etcdserver: mvcc: database space exceeded";
+    char disk_hangs[] = "holdfast: the disk of this member hangs";
+    char *errors[3];
 
     Etcdserverpb__ResponseHeader head = header_of(header);
     Etcdserverpb__DowngradeInfo downgrade;
@@ -104,9 +106,15 @@ uint8_t *rpc_status_encode(const struct response_header *header, const struct st
     response.raftindex = facts->commit_index;
     response.raftterm = facts->term;
     response.raftappliedindex = facts->applied_index;
+    response.errors = errors;
     if (facts->leader == 0) {
-        response.n_errors = 1;
-        response.errors = errors;
+        errors[response.n_errors++] = no_leader;
+    }
+    if (facts->low_space) {
+        errors[response.n_errors++] = no_space;
+    }
+    if (facts->disk_hangs) {
+        errors[response.n_errors++] = disk_hangs;
     }
     response.dbsizeinuse = (int64_t)facts->db_used_bytes;
     response.islearner = facts->is_learner;

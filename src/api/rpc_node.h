@@ -17,6 +17,8 @@ struct status_facts {
     uint64_t commit_index, applied_index, term;
     uint64_t db_file_bytes, db_used_bytes;
     bool is_learner;
+    bool low_space;  /* writes that need room are refused */
+    bool disk_hangs; /* this member's */
 };
 
 enum health {

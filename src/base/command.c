@@ -228,3 +228,29 @@ int64_t command_id_at(const struct command *c, size_t at)
     memcpy(&wire, c->ids.data + at * sizeof(wire), sizeof(wire));
     return (int64_t)le64toh(wire);
 }
+
+bool command_grows(const struct command *c)
+{
+    switch (c->op) {
+    case COMMAND_PUT:
+    case COMMAND_LEASE_GRANT:
+        return true;
+    case COMMAND_TXN: {
+        struct txn_body *body = NULL;
+        if (txn_body_decode(c->body, &body) != OK) {
+            return true;
+        }
+        bool puts = txn_body_puts(body);
+        mem_free(body);
+        return puts;
+    }
+    case COMMAND_DELETE_RANGE:
+    case COMMAND_COMPACT:
+    case COMMAND_LEASE_REVOKE:
+    case COMMAND_LEASE_KEEPALIVE:
+    case COMMAND_LEASE_EXPIRE:
+    case COMMAND_CLOCK:
+        return false;
+    }
+    return true;
+}

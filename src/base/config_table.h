@@ -94,6 +94,11 @@
     X("kv", "cache_bytes_max", CONFIG_U64, struct config, kv.cache_bytes_max, "bytes", 0,          \
       64 * GIB, 8 * MIB, "newest rows kept in memory for reads of single keys")                    \
                                                                                                    \
+    X("store", "reserve_bytes", CONFIG_U64, struct config, store.reserve_bytes, "bytes", 0,        \
+      1024 * GIB, 32 * MIB, "room kept for a full disk by a file in data_dir; 0: none")            \
+    X("store", "low_space_bytes", CONFIG_U64, struct config, store.low_space_bytes, "bytes", 0,    \
+      1024 * GIB, 128 * MIB, "free space below which writes that need room are refused; 0: never") \
+                                                                                                   \
     X("compaction", "keep_s", CONFIG_U64, struct config, compaction.keep_s, "s", 0, 315360000,     \
       3600, "age at which history is compacted by itself; 0: never by age")                        \
     X("compaction", "keep_revisions", CONFIG_U64, struct config, compaction.keep_revisions,        \

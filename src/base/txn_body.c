@@ -368,6 +368,19 @@ struct view txn_body_first_key(const struct txn_body *body)
     return view_of(NULL, 0);
 }
 
+bool txn_body_puts(const struct txn_body *body)
+{
+    struct txn_walk walk;
+    const struct txn_op *op = NULL;
+    txn_walk_begin(&walk, body);
+    while ((op = txn_walk_next(&walk)) != NULL) {
+        if (op->kind == TXN_PUT) {
+            return true;
+        }
+    }
+    return false;
+}
+
 bool txn_body_is_read_only(const struct txn_body *body)
 {
     struct txn_walk walk;

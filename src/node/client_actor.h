@@ -112,6 +112,7 @@ struct client_call {
     bool answered;      /* finished or failed */
     bool closed_told;   /* ops->closed was called */
     bool step_is_write; /* `command` is under way */
+    bool step_grows;    /* ... and may need room */
     bool drain_wanted;
     uint64_t drain_mark;
     uint64_t client_until_us;  /* the client's own deadline; UINT64_MAX: none, as with these: */

@@ -39,6 +39,8 @@ static void status_answer(struct client_actor *a, struct client_call *call,
         .term = status->raft.current_term,
         .db_file_bytes = status->db_file_bytes,
         .db_used_bytes = status->db_used_bytes,
+        .low_space = status->raft.cluster_low_space,
+        .disk_hangs = status->raft.disk_hangs,
         .is_learner = status->configuration.count > 0 &&
                       !configuration_is_voter(&status->configuration, a->state.member_id),
     };

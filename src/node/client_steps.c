@@ -55,9 +55,16 @@ static uint64_t step_until_us(const struct client_call *call)
 
 static void send_proposal(struct client_actor *a, struct client_call *call)
 {
+    uint64_t request_id = step_number(a, call);
+    if (a->state.low_space && call->step_grows) {
+        /* By message, as raft would: whoever proposes is not called back while it does. */
+        call->proposed_us = a->now_us;
+        client_refuse(a->actor, request_id, ERR_NO_SPACE_LEFT);
+        return;
+    }
     struct raft_propose *m = MSG_NEW(struct raft_propose, RAFT_PROPOSE, release_propose);
     m->group = GROUP_DEFAULT;
-    m->request_id = step_number(a, call);
+    m->request_id = request_id;
     m->deadline_us = step_until_us(call);
     m->command = bytes_copy(bytes_view(&call->command));
     call->proposed_us = a->now_us;
@@ -71,6 +78,7 @@ void call_propose(struct client_actor *a, struct client_call *call, const struct
     call->command.data = mem_alloc(call->command.size);
     command_encode(command, call->command.data);
     call->step_is_write = true;
+    call->step_grows = a->state.low_space && command_grows(command);
     send_proposal(a, call);
 }
 

@@ -30,8 +30,9 @@ static enum exit_code exit_code_of(enum err error)
     case ERR_CHECKSUM:
     case ERR_FOREIGN_WRITE:
         return EXIT_CODE_DATA_FORMAT;
-    case ERR_IO:
     case ERR_DISK_FULL:
+        return EXIT_CODE_DISK_FULL;
+    case ERR_IO:
         return EXIT_CODE_DISK;
     default:
         return EXIT_CODE_FAILURE;

@@ -23,6 +23,7 @@ struct node_actors {
     struct actor *timer, *raft, *log, *apply, *watch, *flush, *copy;
     struct actor *listener;   /* NULL in the simulator */
     struct actor *supervisor; /* NULL in the simulator */
+    struct actor *space;      /* NULL in the simulator */
     struct actor *discovery;  /* NULL without discovery_srv, and in the simulator */
     struct credits
         *answer_bytes; /* what answers to reads may hold; NULL in the simulator: no bound */
@@ -144,6 +145,9 @@ struct client_actor_settings {
     const struct node_actors *actors;
 };
 struct actor *client_actor_create(const struct client_actor_settings *settings);
+
+/* Looks after the room on the disk. space moves in. */
+struct actor *space_actor_create(struct space **space, const struct node_actors *actors);
 
 /* Tells the service manager READY's companions: STATUS when leadership changes, and the watchdog as long
  * as raft and log take their messages. watchdog_us 0: no watchdog. */

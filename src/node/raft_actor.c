@@ -64,6 +64,7 @@ static void tell_state(struct raft_actor *a)
         state->leader_id = a->seen.leader;
         state->term = a->seen.current_term;
         state->may_not_vote = a->seen.may_not_vote;
+        state->low_space = a->seen.cluster_low_space;
         state->configuration = *raft_configuration(a->core);
         ACTOR_SEND(to, state);
     }
@@ -182,6 +183,29 @@ static const char *member_name(const struct raft_actor *a, uint64_t id)
     return found < 0 ? "unknown" : raft_configuration(a->core)->members[found].name;
 }
 
+static void say_disk(const struct raft_actor *a, const struct raft_status *status)
+{
+    if (status->disk_hangs && !a->seen.disk_hangs) {
+        log_event(LOG_WARNING, "disk hangs", "oldest_write_ms=%" PRIu64 " consequence=\"%s\"",
+                  status->disk_age_us / 1000,
+                  status->role == RAFT_LEADER
+                      ? "gives way to a member whose disk works, if a majority has one"
+                      : "does not stand for election");
+    } else if (!status->disk_hangs && a->seen.disk_hangs) {
+        log_event(LOG_NOTICE, "disk works again", "oldest_write_ms=%" PRIu64,
+                  status->disk_age_us / 1000);
+    }
+    if (status->cluster_low_space != a->seen.cluster_low_space) {
+        log_event(status->cluster_low_space ? LOG_WARNING : LOG_NOTICE,
+                  status->cluster_low_space ? "writes that need room are refused"
+                                            : "writes that need room are taken again",
+                  "short_of_room=\"%s\"",
+                  status->low_space           ? "this node"
+                  : status->cluster_low_space ? "another voter"
+                                              : "nobody");
+    }
+}
+
 static void state_changed(struct raft_actor *a)
 {
     struct raft_status status;
@@ -197,6 +221,7 @@ static void state_changed(struct raft_actor *a)
     if (a->seen.may_not_vote && !status.may_not_vote) {
         log_event(LOG_NOTICE, "log repaired", "reason=\"caught up with the leader; votes again\"");
     }
+    say_disk(a, &status);
     if (status.leader != 0 && status.leader != a->seen.leader) {
         a->leader_changes++;
     }
@@ -398,11 +423,18 @@ static void handle(void *self, struct msg *m, uint64_t now_us)
         struct figures *figures = (struct figures *)m;
         raft_status(a->core, &figures->raft);
         figures->configuration = *raft_settled_configuration(a->core);
+        figures->space = a->space;
         figures->leader_changes = a->leader_changes;
         figures->proposals_failed = a->proposals_failed;
         figures_pass_on(&figures);
         return;
     }
+    case RAFT_SPACE:
+        a->space = ((const struct raft_space *)m)->facts;
+        event.type = RAFT_EVENT_SPACE;
+        event.low_space = a->space.low;
+        raft_actor_step(a, &event);
+        break;
     case RAFT_PROBE:
         m->kind = LOG_PROBE;
         actor_send_base(a->to.log, &m);

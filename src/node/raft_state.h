@@ -56,6 +56,7 @@ struct raft_actor {
     size_t batch_count, batch_capacity;
     uint64_t read_bytes; /* of the reads in all of them */
 
+    struct space_facts space; /* of this node, as it was seen last */
     uint64_t lease_count;     /* as apply said last */
     struct apply_clock clock; /* what apply was told last ... */
     uint64_t clock_told_us;   /* ... and when */

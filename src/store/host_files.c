@@ -121,6 +121,51 @@ enum err host_free_bytes(const char *folder, uint64_t *out)
     return OK;
 }
 
+enum err host_reserve_size(const char *path, uint64_t *out)
+{
+    struct stat there;
+    *out = 0;
+    if (!vfs_is_host()) {
+        return OK;
+    }
+    if (stat(path, &there) != 0) {
+        return errno == ENOENT ? OK : ERR_IO;
+    }
+    *out = (uint64_t)there.st_size;
+    return OK;
+}
+
+enum err host_reserve_set(const char *path, uint64_t bytes)
+{
+    if (!vfs_is_host()) {
+        return OK;
+    }
+    if (bytes == 0) {
+        return unlink(path) == 0 || errno == ENOENT ? OK : ERR_IO;
+    }
+    enum err error = OK;
+    struct stat there;
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
+    if (fd < 0) {
+        return errno_error();
+    }
+    if (fstat(fd, &there) != 0) {
+        error = ERR_IO;
+    } else if ((uint64_t)there.st_size > bytes) {
+        error = ftruncate(fd, (off_t)bytes) == 0 ? OK : ERR_IO;
+    } else {
+        int failed = posix_fallocate(fd, 0, (off_t)bytes);
+        if (failed != 0) {
+            error = failed == ENOSPC || failed == EDQUOT ? ERR_DISK_FULL : ERR_IO;
+            if (ftruncate(fd, there.st_size) != 0) {
+                error = ERR_IO;
+            }
+        }
+    }
+    (void)close(fd);
+    return error;
+}
+
 enum err host_inode(const char *path, uint64_t *inode)
 {
     if (!vfs_is_host()) {

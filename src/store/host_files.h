@@ -23,6 +23,11 @@ MUST_USE enum err host_inode(const char *path, uint64_t *inode);
  * host. ERR_IO. */
 MUST_USE enum err host_free_bytes(const char *folder, uint64_t *out);
 
+/* A file that does nothing but hold room: its size, 0 if there is none (and off the host). ERR_IO. */
+MUST_USE enum err host_reserve_size(const char *path, uint64_t *out);
+/* Make it hold this much, blocks given to it; 0: no file. ERR_DISK_FULL: as it was; ERR_IO. */
+MUST_USE enum err host_reserve_set(const char *path, uint64_t bytes);
+
 struct host_reader {
     int64_t pid; /* 0: nobody found */
     bool self;   /* it is this process */

@@ -148,7 +148,8 @@ static void on_fatal(void *context, size_t path_node, enum exit_code code, const
     /* A frame lost in the middle of a checkpoint may leave a broken tree that is met much later: then to
      * stop for good is right. */
     bool broken = m->flipped && strstr(detail, err_text(ERR_CORRUPT)) != NULL;
-    if (!dead && !broken && (!m->faulty_disk || code != EXIT_CODE_DISK)) {
+    if (!dead && !broken &&
+        (!m->faulty_disk || (code != EXIT_CODE_DISK && code != EXIT_CODE_DISK_FULL))) {
         cluster_fail(c, "n%zu ended with code %d: %s: %s", node + 1, (int)code, event, detail);
     }
     c->figures.fatals++;

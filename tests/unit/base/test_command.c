@@ -286,8 +286,49 @@ static void the_stamp_is_written_where_there_is_room_for_one(void)
     CU_ASSERT_EQUAL(strange[20], 0);
 }
 
+static bool txn_grows(struct txn_op *success, struct txn_op *failure)
+{
+    struct txn_body body = {.success = success,
+                            .success_count = success != NULL ? 1 : 0,
+                            .failure = failure,
+                            .failure_count = failure != NULL ? 1 : 0};
+    struct buffer octets = {0};
+    txn_body_encode(&body, &octets);
+    struct command txn = {.op = COMMAND_TXN, .body = view_of(octets.data, octets.size)};
+    bool grows = command_grows(&txn);
+    buffer_free(&octets);
+    return grows;
+}
+
+/* What is refused when there is little room: a put in whatever branch, however deep; never what takes away. */
+static void what_may_need_room(void)
+{
+    static const enum command_op growing[] = {COMMAND_PUT, COMMAND_LEASE_GRANT};
+    static const enum command_op others[] = {COMMAND_DELETE_RANGE, COMMAND_COMPACT,
+                                             COMMAND_LEASE_REVOKE, COMMAND_LEASE_KEEPALIVE,
+                                             COMMAND_LEASE_EXPIRE, COMMAND_CLOCK};
+    for (size_t i = 0; i < ARRAY_COUNT(growing); i++) {
+        CU_ASSERT_TRUE(command_grows(&(struct command){.op = growing[i]}));
+    }
+    for (size_t i = 0; i < ARRAY_COUNT(others); i++) {
+        CU_ASSERT_FALSE(command_grows(&(struct command){.op = others[i]}));
+    }
+    struct txn_op put_op = {.kind = TXN_PUT, .key = view_of_text("k")};
+    struct txn_op removal = {.kind = TXN_DELETE_RANGE, .key = view_of_text("k")};
+    struct txn_op range = {.kind = TXN_RANGE, .range = {.key = view_of_text("k")}};
+    CU_ASSERT_TRUE(txn_grows(&put_op, NULL));
+    CU_ASSERT_TRUE(txn_grows(&removal, &put_op));
+    CU_ASSERT_FALSE(txn_grows(&removal, &range));
+    CU_ASSERT_FALSE(txn_grows(NULL, NULL));
+    struct txn_body inner = {.failure = &put_op, .failure_count = 1};
+    struct txn_op nested = {.kind = TXN_TXN, .txn = &inner};
+    CU_ASSERT_TRUE(txn_grows(&nested, NULL));
+    CU_ASSERT_TRUE(
+        command_grows(&(struct command){.op = COMMAND_TXN, .body = view_of_text("\x01nonsense")}));
+}
+
 SUITE("base command", TEST(encoding_is_the_documented_one), TEST(commands_go_there_and_back),
       TEST(every_cut_and_every_tail_is_refused), TEST(each_field_is_checked),
       TEST(newer_format_is_named_before_anything_else), TEST(newer_operations_go_there_and_back),
       TEST(ids_of_a_keepalive), TEST(what_an_operation_does_not_have_is_refused),
-      TEST(the_stamp_is_written_where_there_is_room_for_one))
+      TEST(the_stamp_is_written_where_there_is_room_for_one), TEST(what_may_need_room))

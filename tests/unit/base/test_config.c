@@ -96,6 +96,8 @@ static void least_file_gets_the_defaults(void)
     CU_ASSERT_EQUAL(c.kv.flush_bytes_max, 16 << 20);
     CU_ASSERT_EQUAL(c.kv.overlay_bytes_max, 64 << 20);
     CU_ASSERT_EQUAL(c.kv.cache_bytes_max, 8 << 20);
+    CU_ASSERT_EQUAL(c.store.reserve_bytes, 32 << 20);
+    CU_ASSERT_EQUAL(c.store.low_space_bytes, 128 << 20);
     CU_ASSERT_EQUAL(c.compaction.keep_s, 3600);
     CU_ASSERT_EQUAL(c.compaction.keep_revisions, 0);
     CU_ASSERT_EQUAL(c.client_threads, 2);
@@ -148,6 +150,7 @@ static void every_number_is_read_into_its_own_field(void)
             "  apply_bytes_max = 20000005; disk_stall_ms = 1777; };\n"
             "kv = { flush_changes_max = 6; flush_interval_ms = 17; flush_bytes_max = 1000008;\n"
             "  overlay_bytes_max = 20000009; cache_bytes_max = 10; };\n"
+            "store = { reserve_bytes = 79; low_space_bytes = 80; };\n"
             "compaction = { keep_s = 77; keep_revisions = 78; };\n"
             "client = { threads = 11; connections_max = 12; requests_in_flight_max = 13;\n"
             "  streams_max = 18; txn_ops_max = 19; streams_per_connection_max = 20;\n"
@@ -171,6 +174,8 @@ static void every_number_is_read_into_its_own_field(void)
     CU_ASSERT_EQUAL(c.kv.flush_bytes_max, 1000008);
     CU_ASSERT_EQUAL(c.kv.overlay_bytes_max, 20000009);
     CU_ASSERT_EQUAL(c.kv.cache_bytes_max, 10);
+    CU_ASSERT_EQUAL(c.store.reserve_bytes, 79);
+    CU_ASSERT_EQUAL(c.store.low_space_bytes, 80);
     CU_ASSERT_EQUAL(c.compaction.keep_s, 77);
     CU_ASSERT_EQUAL(c.compaction.keep_revisions, 78);
     CU_ASSERT_EQUAL(c.client_threads, 11);

@@ -323,6 +323,42 @@ static void lost_writes_are_proposed_again(void)
 }
 
 /* Credits of requests: who gets none is refused at once; an answered request gives its credit back. */
+/* Below the watermark a put is told so at once and never reaches raft; a deletion does, and so does a put once there
+ * is room. */
+static void without_room_only_what_grows_is_refused(void)
+{
+    struct fixture f;
+    fixture_start(&f, (struct fixture_options){0});
+    struct link l = link_open(&f);
+    for (int low = 1; low >= 0; low--) {
+        struct client_state *state = MSG_NEW(struct client_state, CLIENT_STATE, NULL);
+        state->cluster_id = 10;
+        state->member_id = 20;
+        state->leader_id = 20;
+        state->term = 30;
+        state->low_space = low == 1;
+        ACTOR_SEND(f.client, state);
+        int32_t put = link_unary(&l, PATH_PUT, PUT_K_V);
+        struct command command;
+        if (low == 1) {
+            expect_error(&l, put, "8", "etcdserver: mvcc: database space exceeded");
+        } else {
+            uint64_t id = take_propose(&f, &command, NULL);
+            reply_ok(&f, id, 8);
+            CU_ASSERT_STRING_EQUAL(link_await(&l, put)->grpc_status, "0");
+        }
+        int32_t removal = link_unary(&l, "/etcdserverpb.KV/DeleteRange", VIEW("\x0a\x01k"));
+        struct bytes keep = {0};
+        uint64_t id = take_propose(&f, &command, &keep);
+        CU_ASSERT_EQUAL(command.op, COMMAND_DELETE_RANGE);
+        bytes_free(&keep);
+        reply_ok(&f, id, 9);
+        CU_ASSERT_STRING_EQUAL(link_await(&l, removal)->grpc_status, "0");
+    }
+    link_close(&l);
+    fixture_end(&f);
+}
+
 static void requests_are_admitted_by_credit(void)
 {
     struct fixture f;
@@ -655,7 +691,8 @@ static void stop_is_bounded(void)
 SUITE("node client_actor", TEST(put_is_proposed_and_answered), TEST(ranges_take_their_road),
       TEST(errors_have_etcds_words), TEST(framing_errors), TEST(message_in_pieces),
       TEST(client_deadline_passes), TEST(request_timeout_passes),
-      TEST(lost_writes_are_proposed_again), TEST(requests_are_admitted_by_credit),
-      TEST(octets_are_admitted_by_credit), TEST(gone_clients_are_forgotten), TEST(many_at_once),
-      TEST(slow_reader_is_held_back), TEST(status_and_members), TEST(health_service),
-      TEST(stop_lets_requests_end), TEST(stop_is_bounded))
+      TEST(lost_writes_are_proposed_again), TEST(without_room_only_what_grows_is_refused),
+      TEST(requests_are_admitted_by_credit), TEST(octets_are_admitted_by_credit),
+      TEST(gone_clients_are_forgotten), TEST(many_at_once), TEST(slow_reader_is_held_back),
+      TEST(status_and_members), TEST(health_service), TEST(stop_lets_requests_end),
+      TEST(stop_is_bounded))
