@@ -85,9 +85,8 @@ enum watch_place_state { WATCH_FREE, WATCH_ASKED, WATCH_OPEN, WATCH_CANCELLING }
 struct watch_place {
     enum watch_place_state state;
     struct watch_sub *sub;
-    int64_t watch_id;         /* asked for (0: any), then given */
-    int64_t session_revision; /* when it was asked for */
-    bool may_clash;           /* with another of the same number on its stream */
+    int64_t watch_id; /* asked for (0: any), then given */
+    bool may_clash;   /* with another of the same number on its stream */
 };
 
 struct watches_stream {

@@ -91,8 +91,7 @@ static void open_one(struct watches *w, struct drawer *d, const struct client_se
     if (stream->number == 0) {
         stream->number = REQUEST_ID(s->client_index, ++*counter);
     }
-    *place = (struct watch_place){
-        .state = WATCH_ASKED, .sub = sub, .session_revision = d->session_revision};
+    *place = (struct watch_place){.state = WATCH_ASKED, .sub = sub};
     if (drawn(d, 0, 2) == 0) {
         place->watch_id = CHOSEN_ID_FIRST + (int64_t)drawn(d, 0, CHOSEN_IDS - 1);
         for (size_t i = 0; i < WATCHES_PLACES; i++) {
@@ -192,7 +191,7 @@ static void created(struct watch_history *h, struct watches_stream *stream,
     }
     place->state = WATCH_OPEN;
     place->watch_id = r->watch_id;
-    watch_sub_created(h, place->sub, r->revision, place->session_revision);
+    watch_sub_created(h, place->sub, r->revision);
 }
 
 static void refused(struct watch_history *h, struct watches_stream *stream,

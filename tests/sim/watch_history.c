@@ -135,20 +135,14 @@ void watch_sub_release(struct watch_sub *s)
     s->owned = false;
 }
 
-void watch_sub_created(struct watch_history *w, struct watch_sub *s, int64_t revision,
-                       int64_t session_revision)
+void watch_sub_created(struct watch_history *w, struct watch_sub *s, int64_t revision)
 {
     if (revision > w->checks->model.revision) {
         watch_sub_fail(w, s, "created at revision %" PRId64 ", which does not exist", revision);
     }
-    if (s->next_revision != 0) {
-        return;
+    if (s->next_revision == 0) {
+        place(w, s, revision + 1);
     }
-    if (revision < session_revision) { /* 5 */
-        watch_sub_fail(w, s, "from now on begins behind %" PRId64 ", its client has seen %" PRId64,
-                       revision, session_revision);
-    }
-    place(w, s, revision + 1);
 }
 
 /* ---- events ---------------------------------------------------------------------------------------- */
@@ -172,7 +166,7 @@ static void check_previous(struct watch_history *w, struct watch_sub *s,
     w->previous++;
     if (before == NULL || begins || model_value_of(got.value) != before->value ||
         got.mod_revision != before->revision || got.version != before->version ||
-        got.create_revision != before->create_revision || got.lease != before->lease) { /* 6 */
+        got.create_revision != before->create_revision || got.lease != before->lease) { /* 5 */
         watch_sub_fail(w, s,
                        "k%02u at revision %" PRId64 " comes with a previous value of %" PRId64,
                        (unsigned)key, v->revision, got.mod_revision);

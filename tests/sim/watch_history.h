@@ -10,8 +10,11 @@
  *  3. A progress notification of revision R comes only when everything up to R has come.
  *  4. A watch is cancelled as compacted only if what it lacks may be: its position lies below a revision that
  *     is compacted. From there it goes on, and lacks nothing else.
- *  5. A watch "from now on" begins behind everything its client had been answered by the same node.
- *  6. prev_kv is what the key held at the revision before, and may lack only where that is compacted.
+ *  5. prev_kv is what the key held at the revision before, and may lack only where that is compacted.
+ *
+ * Not here: that a watch "from now on" begins behind what its client had been answered. A real inbox keeps the order of
+ * pushes of all senders, so changes that go to the watch actor before a reply to a client come before what that client
+ * asks next; the simulator's runner keeps the order between two actors only. tests/unit/node has that.
  */
 #ifndef HOLDFAST_SIM_WATCH_HISTORY_H
 #define HOLDFAST_SIM_WATCH_HISTORY_H
@@ -48,9 +51,7 @@ void watch_history_start(struct watch_history *w, struct checks *checks, size_t 
 struct watch_sub *watch_sub_take(struct watch_history *w, size_t node, bool may_renew);
 /* Nobody serves it from now on. */
 void watch_sub_release(struct watch_sub *s);
-/* session_revision: what its client had been answered by this node when it asked. */
-void watch_sub_created(struct watch_history *w, struct watch_sub *s, int64_t revision,
-                       int64_t session_revision);
+void watch_sub_created(struct watch_history *w, struct watch_sub *s, int64_t revision);
 void watch_sub_events(struct watch_history *w, struct watch_sub *s, const struct watch_batch *batch,
                       const struct watch_response *response);
 void watch_sub_progress(struct watch_history *w, struct watch_sub *s, int64_t revision);
