@@ -55,6 +55,15 @@
     X(ERR_CHANGED_SINCE, "the members have changed since they were looked at")                     \
     X(ERR_ID_REUSED, "a member that was removed cannot come back under its old identity")          \
     X(ERR_BAD_TRANSFEREE, "that member cannot take over the lead")                                 \
+    X(ERR_MEMBER_NOT_FOUND, "member not found")                                                    \
+    X(ERR_PEER_URL_EXISTS, "that peer address is a member's already")                              \
+    X(ERR_MEMBER_URLS, "no peer address that could be dialled")                                    \
+    X(ERR_TOO_MANY_MEMBERS, "no room for another member")                                          \
+    X(ERR_NOT_A_LEARNER, "that member votes already")                                              \
+    X(ERR_LEARNER_NOT_READY, "that member is not in sync with the leader")                         \
+    X(ERR_UNHEALTHY, "no majority of the voters is alive")                                         \
+    X(ERR_NOT_ENOUGH_STARTED, "too few sound voters would be left")                                \
+    X(ERR_REMOVED, "this node was removed from the cluster")                                       \
     X(ERR_NO_LEADER, "no leader")                                                                  \
     X(ERR_NOT_LEADER, "not the leader")                                                            \
     X(ERR_LEADER_CHANGED, "leader changed; the request was not carried out")                       \

@@ -16,7 +16,9 @@
 #include "entry.h"
 #include "figures.h"
 #include "kv.h"
+#include "member_request.h"
 #include "membership.h"
+#include "pilot.h"
 #include "raft.h"
 #include "store.h"
 #include "watch.h"
@@ -84,6 +86,7 @@ enum raft_kind {
     RAFT_STRANGER,
     RAFT_SPACE,
     RAFT_SEEDS,
+    RAFT_CHANGE_MEMBERS,
 };
 
 /* client -> raft: append this command. Answered by CLIENT_REPLY from apply (applied) or from raft (refused).
@@ -110,6 +113,31 @@ struct read_request {
     struct query *query; /* NULL when `members` */
 };
 
+/* client -> raft: other members, another wish, or another leader. Answered by CLIENT_STATUS once it is so, or by
+ * CLIENT_REPLY with the error. */
+struct raft_change_members {
+    struct msg base;
+    uint32_t group;
+    uint64_t request_id;
+    uint64_t deadline_us;
+    struct member_request request;
+};
+
+/* What the leader knows of the members and of its autopilot. */
+struct cluster_report {
+    bool leads; /* else nothing of the rest is known */
+    enum pilot_action action;
+    char reason[PILOT_REASON_MAX];
+    char last_change[PILOT_REASON_MAX]; /* "": none in this lead */
+    uint64_t last_change_ago_us;
+    uint32_t voters_wanted;
+    size_t member_count;
+    struct {
+        struct pilot_member seen;
+        uint64_t match_index;
+    } members[MEMBERS_MAX];
+};
+
 /* client -> raft -> apply -> client (CLIENT_STATUS): each fills in what it knows. */
 struct node_status {
     struct msg base;
@@ -117,6 +145,7 @@ struct node_status {
     uint64_t request_id;
     struct raft_status raft;
     struct configuration configuration;
+    struct cluster_report report;
     int64_t revision;
     uint64_t applied_index;
     uint64_t db_file_bytes, db_used_bytes;
@@ -521,6 +550,7 @@ struct client_state {
     uint64_t cluster_id, member_id, leader_id, term;
     bool may_not_vote;
     bool low_space; /* some voter is short of room: nothing that grows is taken */
+    bool removed; /* from the cluster: nothing is served any more */
     struct configuration configuration;
 };
 

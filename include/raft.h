@@ -48,7 +48,9 @@ enum raft_message_type {
     RAFT_TIMEOUT_NOW = 11, /* Thesis §3.10 */
     RAFT_FORWARD = 12,     /* a client's command, from another node to the leader (raft actor) */
     RAFT_FORWARD_REFUSED =
-        13, /* ... definitely not appended: the receiver does not lead in that term */
+        13,            /* ... definitely not appended: the receiver does not lead in that term */
+    RAFT_MEMBERS = 14, /* a request about members, from another node to the leader (raft actor) */
+    RAFT_MEMBERS_REPLY = 15, /* ... refused, or begun */
 };
 
 /*
@@ -73,6 +75,7 @@ enum raft_message_type {
  *                         neither: given up, or of an old term
  *   timeout_now           last_log_index: of the leader when it said so
  *   forward               entries: commands to append, indexes and terms meaningless
+ *   members(_reply)       entries: one, its data is the request (the reply) in the node's own form
  *   forward_refused       entries: the same, given back; refusal; term: that of the forward
  */
 struct raft_message {
@@ -379,8 +382,12 @@ struct raft_progress {
      * began. caught_up: the last one took less than an election timeout, and so does the present one. */
     uint64_t round_count, last_round_us;
     bool caught_up;
+    bool may_not_vote; /* damaged, by its last word */
 };
 bool raft_progress_of(const struct raft *r, uint64_t member, struct raft_progress *out);
+
+/* Term of the entry at index as far as this node's log says; 0: it is not there (any more). */
+uint64_t raft_term_at(const struct raft *r, uint64_t index);
 
 /* The invariants of Fig. 3 and LogCabin's list on this state and against the last check; asserts. */
 void raft_check(struct raft *r);

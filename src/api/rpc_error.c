@@ -95,6 +95,31 @@ struct rpc_error rpc_error_of(enum err error)
                                   "holdfast: the members have changed since they were looked at"};
     case ERR_ID_REUSED:
         return (struct rpc_error){CODE_FAILED_PRECONDITION, "etcdserver: member ID already exist"};
+    case ERR_MEMBER_NOT_FOUND:
+        return (struct rpc_error){CODE_NOT_FOUND, "etcdserver: member not found"};
+    case ERR_PEER_URL_EXISTS:
+        return (struct rpc_error){CODE_FAILED_PRECONDITION, "etcdserver: Peer URLs already exists"};
+    case ERR_MEMBER_URLS:
+        return (struct rpc_error){CODE_INVALID, "etcdserver: given member URLs are invalid"};
+    case ERR_TOO_MANY_MEMBERS:
+        return (struct rpc_error){CODE_FAILED_PRECONDITION,
+                                  "etcdserver: too many learner members in cluster"};
+    case ERR_NOT_A_LEARNER:
+        return (struct rpc_error){CODE_FAILED_PRECONDITION,
+                                  "etcdserver: can only promote a learner member"};
+    case ERR_LEARNER_NOT_READY:
+        return (struct rpc_error){
+            CODE_FAILED_PRECONDITION,
+            "etcdserver: can only promote a learner member which is in sync with leader"};
+    case ERR_UNHEALTHY:
+        return (struct rpc_error){CODE_UNAVAILABLE, "etcdserver: unhealthy cluster"};
+    /* By definition FAILED_PRECONDITION; on etcd's wire it is this, and clients see the wire. */
+    case ERR_NOT_ENOUGH_STARTED:
+        return (struct rpc_error){
+            CODE_UNKNOWN, "etcdserver: re-configuration failed due to not enough started members"};
+    case ERR_REMOVED:
+        return (struct rpc_error){CODE_UNAVAILABLE,
+                                  "holdfast: this node was removed from the cluster"};
     case ERR_BAD_TRANSFEREE:
         return (struct rpc_error){CODE_FAILED_PRECONDITION, "etcdserver: bad leader transferee"};
     case ERR_CORRUPT:

@@ -65,6 +65,7 @@ static void tell_state(struct raft_actor *a)
         state->term = a->seen.current_term;
         state->may_not_vote = a->seen.may_not_vote;
         state->low_space = a->seen.cluster_low_space;
+        state->removed = a->seen.removed;
         state->configuration = *raft_configuration(a->core);
         ACTOR_SEND(to, state);
     }
@@ -75,6 +76,7 @@ void raft_actor_status(struct raft_actor *a, struct node_status *status)
     raft_status(a->core, &status->raft);
     status->configuration = *raft_configuration(a->core);
     status->configuration.cluster_id = a->own.cluster_id;
+    raft_pilot_report(a, a->now_us, &status->report);
 }
 
 /* ---- peers -------------------------------------------------------------------------------------- */
@@ -160,6 +162,17 @@ static void arm(struct raft_actor *a, uint64_t now_us)
     uint64_t at_us = a->effects.deadline_us;
     if ((a->held.count > 0 || a->batch_count > 0) && at_us > now_us + EXPIRY_LOOK_US) {
         at_us = now_us + EXPIRY_LOOK_US; /* the clients of what waits may have been told by then */
+    }
+    struct raft_status status;
+    raft_status(a->core, &status);
+    if (a->members.count > 0 && at_us > now_us + EXPIRY_LOOK_US) {
+        at_us = now_us + EXPIRY_LOOK_US;
+    }
+    if (status.role == RAFT_LEADER && at_us > a->members.look_at_us) {
+        at_us = a->members.look_at_us;
+    }
+    if (a->stopping && at_us > a->stop_at_us) {
+        at_us = a->stop_at_us;
     }
     if (raft_actor_is_blank(a) && !a->quiet_seen && at_us > a->quiet_at_us) {
         at_us = a->quiet_at_us;
@@ -316,6 +329,12 @@ static void take_received(struct raft_actor *a, struct raft_received *received, 
     case RAFT_FORWARD_REFUSED:
         raft_proposals_refused(a, message);
         return;
+    case RAFT_MEMBERS:
+        raft_members_forwarded(a, message, now_us);
+        return;
+    case RAFT_MEMBERS_REPLY:
+        raft_members_replied(a, message);
+        return;
     case RAFT_REQUEST_PRE_VOTE:
     case RAFT_PRE_VOTE_REPLY:
     case RAFT_REQUEST_VOTE:
@@ -359,6 +378,7 @@ static void handle(void *self, struct msg *m, uint64_t now_us)
 {
     struct raft_actor *a = self;
     struct raft_event event = {.now_us = now_us};
+    a->now_us = now_us;
     switch ((enum raft_kind)m->kind) {
     case RAFT_PROPOSE:
         raft_proposals_hold(a, (struct raft_propose *)m);
@@ -373,6 +393,9 @@ static void handle(void *self, struct msg *m, uint64_t now_us)
         ACTOR_SEND(a->to.apply, status);
         return;
     }
+    case RAFT_CHANGE_MEMBERS:
+        raft_members_take(a, (const struct raft_change_members *)m);
+        break;
     case RAFT_RECEIVED:
         take_received(a, (struct raft_received *)m, now_us);
         break;
@@ -452,27 +475,66 @@ static void handle(void *self, struct msg *m, uint64_t now_us)
     msg_free_base(&m);
 }
 
-static void flush(void *self, uint64_t now_us)
+static void step_and_carry_out(struct raft_actor *a, uint64_t now_us)
 {
-    struct raft_actor *a = self;
+    a->now_us = now_us;
     raft_founding_consider(a, now_us);
     raft_proposals_held(a, now_us);
     raft_proposals_led(a, now_us);
+    raft_members_flush(a, now_us);
     struct raft_event event = {.type = RAFT_EVENT_FLUSH, .now_us = now_us};
     raft_actor_step(a, &event);
     carry_out(a, now_us);
     tell_clock(a, now_us);
 }
 
-static void stop(void *self, uint64_t now_us)
+static void finish(struct raft_actor *a)
 {
-    struct raft_actor *a = self;
-    flush(a, now_us);
+    a->stopping = false;
+    raft_members_stop(a);
     for (size_t i = 0; i < a->held.count; i++) {
         raft_actor_refuse(a, held_at(&a->held, i)->request_id, ERR_STOPPED);
     }
     held_done(&a->held, a->held.count);
     actor_stopped(actor_self());
+}
+
+static void flush(void *self, uint64_t now_us)
+{
+    struct raft_actor *a = self;
+    step_and_carry_out(a, now_us);
+    if (!a->stopping) {
+        return;
+    }
+    struct raft_status status;
+    raft_status(a->core, &status);
+    bool over = status.role == RAFT_LEADER ? status.transfer_target == 0 : status.leader != 0;
+    if (over || now_us >= a->stop_at_us) {
+        log_event(LOG_NOTICE, "lead handed over", "to=%s term=%" PRIu64,
+                  status.role == RAFT_LEADER ? "none" : member_name(a, status.leader),
+                  status.current_term);
+        finish(a);
+    }
+}
+
+/* A leader hands over first, so that a planned restart is not noticed: the cluster does not have to find out by
+ * silence (Thesis §3.10). At the latest after an election timeout it goes all the same. */
+static void stop(void *self, uint64_t now_us)
+{
+    struct raft_actor *a = self;
+    struct raft_event event = {.type = RAFT_EVENT_TRANSFER, .now_us = now_us};
+    raft_actor_step(a, &event);
+    struct raft_status status;
+    raft_status(a->core, &status);
+    bool hands_over = event.transfer.error == OK && status.transfer_target != 0;
+    if (hands_over) {
+        a->stop_at_us = now_us + (uint64_t)a->config.raft.election_timeout_ms * 1000;
+    }
+    a->stopping = hands_over;
+    step_and_carry_out(a, now_us);
+    if (!hands_over) {
+        finish(a);
+    }
 }
 
 static void destroy(void *self)

@@ -7,6 +7,11 @@
 
 void raft_proposals_hold(struct raft_actor *a, struct raft_propose *propose)
 {
+    if (a->seen.removed) {
+        raft_actor_refuse(a, propose->request_id, ERR_REMOVED);
+        MSG_FREE(propose);
+        return;
+    }
     struct held *to = propose->only_if_leader ? &a->led : &a->held;
     if (!held_push(to, &propose, a->config.raft.uncommitted_bytes_max)) {
         a->proposals_failed++;

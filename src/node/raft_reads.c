@@ -15,6 +15,11 @@ static uint64_t read_size(const struct read_request *request)
 
 void raft_reads_take(struct raft_actor *a, struct read_request *request, uint64_t now_us)
 {
+    if (a->seen.removed) {
+        raft_actor_refuse(a, request->request_id, ERR_REMOVED);
+        MSG_FREE(request);
+        return;
+    }
     uint64_t bytes = a->read_bytes + read_size(request);
     if (a->read_bytes > 0 && bytes > a->config.raft.uncommitted_bytes_max) { /* as in hold */
         raft_actor_refuse(a, request->request_id, ERR_OVERLOAD);

@@ -5,6 +5,8 @@
  *   raft_actor.c      messages in, effects out, start and stop
  *   raft_founding.c   an empty node: whether it founds a cluster or joins one
  *   raft_proposals.c  clients' commands: held, appended, forwarded, refused
+ *   raft_members.c    who is a member: requests of people and nodes, admission
+ *   raft_pilot.c      who votes: what the leader sees of the members, and the autopilot
  *   raft_reads.c      linearizable reads, in batches of the core
  *
  * All run in the raft actor's thread.
@@ -16,6 +18,7 @@
 #include "held.h"
 #include "node.h"
 #include "raft_actor.h"
+#include "raft_members.h"
 #include "raft_peers.h"
 #include "requests.h"
 
@@ -37,7 +40,12 @@ struct raft_actor {
     const struct node_actors *links;
     struct node_actors to; /* copied at start */
 
+    uint64_t now_us; /* of the handler running */
     struct raft_peers peers;
+    struct raft_members members;
+    struct raft_pilot pilot;
+    bool stopping;
+    uint64_t stop_at_us; /* stop at the latest */
     bool bootstrap_dirty, quiet_seen;
     uint64_t quiet_at_us; /* whoever has a cluster of our name would have called by then */
     enum bootstrap_action bootstrap_said;
@@ -84,6 +92,29 @@ bool raft_actor_is_blank(const struct raft_actor *a);
 
 /* Found a cluster or join one, if this node belongs to none and what was heard says so. */
 void raft_founding_consider(struct raft_actor *a, uint64_t now_us);
+
+/* ---- raft_members.c ------------------------------------------------------------------------------------ */
+
+#define PILOT_LOOK_US UINT64_C(1000000) /* or an election timeout, if that is shorter */
+
+void raft_members_take(struct raft_actor *a, const struct raft_change_members *m);
+/* RAFT_MEMBERS and its reply; borrowed. */
+void raft_members_forwarded(struct raft_actor *a, const struct raft_message *message,
+                            uint64_t now_us);
+void raft_members_replied(struct raft_actor *a, const struct raft_message *message);
+/* Before the core's FLUSH. */
+void raft_members_flush(struct raft_actor *a, uint64_t now_us);
+uint64_t raft_members_look_us(const struct raft_actor *a);
+void raft_members_stop(struct raft_actor *a);
+
+/* ---- raft_pilot.c -------------------------------------------------------------------------------------- */
+
+void raft_pilot_view(const struct raft_actor *a, uint64_t now_us, struct pilot_view *out);
+/* Notes whether this node leads and when the members changed. */
+void raft_pilot_flush(struct raft_actor *a, const struct raft_status *status, uint64_t now_us);
+/* Ask the autopilot and do as it says; does nothing where this node does not lead. */
+void raft_pilot_look(struct raft_actor *a, uint64_t now_us);
+void raft_pilot_report(const struct raft_actor *a, uint64_t now_us, struct cluster_report *out);
 
 /* ---- raft_proposals.c ---------------------------------------------------------------------------------- */
 

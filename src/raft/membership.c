@@ -512,6 +512,12 @@ void membership_bootstrap(struct raft *r, const struct configuration *c)
     r->election_deadline_us = r->now_us;
 }
 
+uint64_t raft_term_at(const struct raft *r, uint64_t index)
+{
+    bool there = index > r->log.trimmed_index && index <= r->log.last_index;
+    return there ? raft_log_term_at(&r->log, index) : 0;
+}
+
 const struct configuration *raft_configuration(const struct raft *r)
 {
     return membership_current(r);

@@ -68,9 +68,11 @@ static const struct {
     (TYPE(RAFT_REQUEST_PRE_VOTE) | TYPE(RAFT_PRE_VOTE_REPLY) | TYPE(RAFT_REQUEST_VOTE) |           \
      TYPE(RAFT_VOTE_REPLY) | TYPE(RAFT_APPEND_ENTRIES) | TYPE(RAFT_APPEND_REPLY) |                 \
      TYPE(RAFT_READ_INDEX) | TYPE(RAFT_READ_INDEX_REPLY) | TYPE(RAFT_TIMEOUT_NOW) |                \
-     TYPES_OF_SNAPSHOTS | TYPE(RAFT_FORWARD) | TYPE(RAFT_FORWARD_REFUSED))
+     TYPES_OF_SNAPSHOTS | TYPE(RAFT_FORWARD) | TYPE(RAFT_FORWARD_REFUSED) | TYPE(RAFT_MEMBERS) |   \
+     TYPE(RAFT_MEMBERS_REPLY))
 #define TYPES_WITH_ENTRIES                                                                         \
-    (TYPE(RAFT_APPEND_ENTRIES) | TYPE(RAFT_FORWARD) | TYPE(RAFT_FORWARD_REFUSED))
+    (TYPE(RAFT_APPEND_ENTRIES) | TYPE(RAFT_FORWARD) | TYPE(RAFT_FORWARD_REFUSED) |                 \
+     TYPE(RAFT_MEMBERS) | TYPE(RAFT_MEMBERS_REPLY))
 
 /* Errors have numbers of their own on the wire. An unknown one is a refusal of a newer version: ask again. */
 enum { REFUSAL_NOT_LEADER = 1, REFUSAL_OVERLOAD = 2, REFUSAL_LEADER_CHANGED = 3 };
@@ -146,7 +148,7 @@ enum err raft_message_decode(struct view in, struct raft_message *out)
     if (m.term > TERM_MAX) {
         return ERR_MALFORMED;
     }
-    if (format == 0 || type > RAFT_FORWARD_REFUSED || (TYPE(type) & TYPES_KNOWN) == 0) {
+    if (format == 0 || type > RAFT_MEMBERS_REPLY || (TYPE(type) & TYPES_KNOWN) == 0) {
         return ERR_MALFORMED;
     }
     if ((flags & ~(unsigned)FLAGS_ALL) != 0) {

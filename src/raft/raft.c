@@ -229,6 +229,8 @@ static void received_old(struct raft *r, const struct raft_message *m)
     case RAFT_TIMEOUT_NOW: /* late: what it spoke of is over (trap 50) */
     case RAFT_FORWARD:
     case RAFT_FORWARD_REFUSED:
+    case RAFT_MEMBERS:
+    case RAFT_MEMBERS_REPLY:
         break;
     }
 }
@@ -292,6 +294,8 @@ static void received(struct raft *r, const struct raft_message *m, struct raft_e
         break;
     case RAFT_FORWARD:
     case RAFT_FORWARD_REFUSED:
+    case RAFT_MEMBERS:
+    case RAFT_MEMBERS_REPLY:
         break; /* between raft actors; the core has no part in it */
     }
 }

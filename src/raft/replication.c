@@ -622,6 +622,7 @@ bool raft_progress_of(const struct raft *r, uint64_t member, struct raft_progres
         .kv_durable_index = p->kv_durable_index,
         .disk_age_us = p->disk_age_us,
         .low_space = p->low_space,
+        .may_not_vote = p->no_vote,
         .probing = p->state == PROGRESS_PROBE,
         .needs_snapshot = p->state == PROGRESS_SNAPSHOT,
         .snapshot_index =

@@ -84,6 +84,10 @@ static const char *type_text(enum raft_message_type type)
         return "forward";
     case RAFT_FORWARD_REFUSED:
         return "forward_refused";
+    case RAFT_MEMBERS:
+        return "members";
+    case RAFT_MEMBERS_REPLY:
+        return "members_reply";
     }
     return "?";
 }
@@ -151,6 +155,8 @@ void cluster_print_message(struct buffer *out, const struct raft_message *m)
         break;
     case RAFT_FORWARD:
     case RAFT_FORWARD_REFUSED:
+    case RAFT_MEMBERS:
+    case RAFT_MEMBERS_REPLY:
         break;
     }
 }

@@ -69,6 +69,7 @@ static void set_up_voters(struct fixture *f, size_t voters)
         memcpy(a->peer_names[i], c->members[i + 1].name, sizeof(a->peer_names[i]));
     }
 
+    c->raft.election_timeout_ms = 1000;
     struct raft_actor_settings settings = {.config = *c, .actors = a};
     settings.hello = (struct peer_hello){.member_id = OWN_ID,
                                          .boot_id = 7,

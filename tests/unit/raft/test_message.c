@@ -8,11 +8,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const enum raft_message_type types[] = {
-    RAFT_REQUEST_PRE_VOTE,      RAFT_PRE_VOTE_REPLY, RAFT_REQUEST_VOTE,    RAFT_VOTE_REPLY,
-    RAFT_APPEND_ENTRIES,        RAFT_APPEND_REPLY,   RAFT_READ_INDEX,      RAFT_READ_INDEX_REPLY,
-    RAFT_TIMEOUT_NOW,           RAFT_FORWARD,        RAFT_FORWARD_REFUSED, RAFT_INSTALL_SNAPSHOT,
-    RAFT_INSTALL_SNAPSHOT_REPLY};
+static const enum raft_message_type types[] = {RAFT_REQUEST_PRE_VOTE,
+                                               RAFT_PRE_VOTE_REPLY,
+                                               RAFT_REQUEST_VOTE,
+                                               RAFT_VOTE_REPLY,
+                                               RAFT_APPEND_ENTRIES,
+                                               RAFT_APPEND_REPLY,
+                                               RAFT_READ_INDEX,
+                                               RAFT_READ_INDEX_REPLY,
+                                               RAFT_TIMEOUT_NOW,
+                                               RAFT_FORWARD,
+                                               RAFT_FORWARD_REFUSED,
+                                               RAFT_INSTALL_SNAPSHOT,
+                                               RAFT_INSTALL_SNAPSHOT_REPLY,
+                                               RAFT_MEMBERS,
+                                               RAFT_MEMBERS_REPLY};
 
 static struct entries *two_entries(void)
 {
@@ -98,7 +108,9 @@ static struct raft_message full(enum raft_message_type type)
         break;
     case RAFT_FORWARD:
     case RAFT_FORWARD_REFUSED:
-        m.refusal = type == RAFT_FORWARD ? OK : ERR_OVERLOAD;
+    case RAFT_MEMBERS:
+    case RAFT_MEMBERS_REPLY:
+        m.refusal = type == RAFT_FORWARD_REFUSED ? ERR_OVERLOAD : OK;
         m.entries = two_entries();
         break;
     }
