@@ -68,6 +68,9 @@ static const struct method methods[] = {
     UNARY(RESIGN, "/v3electionpb.Election/Resign"),
     UNARY(LOCK, "/v3lockpb.Lock/Lock"),
     UNARY(UNLOCK, "/v3lockpb.Lock/Unlock"),
+    UNARY(GET_CLUSTER, "/holdfast.v1.Cluster/GetCluster"),
+    UNARY(SET_WISH, "/holdfast.v1.Cluster/SetWish"),
+    UNARY(REPLACE, "/holdfast.v1.Cluster/Replace"),
     UNARY(HEALTH_CHECK, "/grpc.health.v1.Health/Check"),
     SERVER_STREAM(HEALTH_WATCH, "/grpc.health.v1.Health/Watch"),
 };

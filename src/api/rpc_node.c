@@ -8,9 +8,6 @@
 #include "rpc.pb-c.h"
 #include "version.h"
 
-#include <stdio.h>
-#include <string.h>
-
 /* protobuf-c's memory is ours, so that exhaustion is fatal here as everywhere */
 static void *take(void *context, size_t size)
 {
@@ -36,18 +33,6 @@ enum err rpc_status_decode(struct view in)
         return ERR_MALFORMED;
     }
     etcdserverpb__status_request__free_unpacked(request, &allocator);
-    return OK;
-}
-
-enum err rpc_member_list_decode(struct view in, bool *linearizable)
-{
-    Etcdserverpb__MemberListRequest *request =
-        etcdserverpb__member_list_request__unpack(&allocator, in.size, in.data);
-    if (request == NULL) {
-        return ERR_MALFORMED;
-    }
-    *linearizable = request->linearizable != 0;
-    etcdserverpb__member_list_request__free_unpacked(request, &allocator);
     return OK;
 }
 
@@ -121,56 +106,6 @@ uint8_t *rpc_status_encode(const struct response_header *header, const struct st
     response.storageversion = storage;
     response.dbsizequota = API_QUOTA_BYTES;
     response.downgradeinfo = &downgrade;
-    return pack(&response.base, room, size);
-}
-
-uint8_t *rpc_member_list_encode(const struct response_header *header,
-                                const struct configuration *configuration, size_t room,
-                                size_t *size)
-{
-    enum { URL_SIZE = MEMBER_ADDRESS_MAX + sizeof "http://" };
-    struct {
-        char name[MEMBER_NAME_MAX + 1];
-        char peer[URL_SIZE], client[URL_SIZE];
-        char *peers[1], *clients[1];
-    } texts[MEMBERS_MAX];
-    Etcdserverpb__Member members[MEMBERS_MAX];
-    Etcdserverpb__Member *sorted[MEMBERS_MAX];
-
-    ASSERT(configuration->count <= MEMBERS_MAX);
-    for (size_t i = 0; i < configuration->count; i++) {
-        const struct member *from = &configuration->members[i];
-        memcpy(texts[i].name, from->name, sizeof texts[i].name);
-        (void)snprintf(texts[i].peer, URL_SIZE, "http://%s", from->peer);
-        (void)snprintf(texts[i].client, URL_SIZE, "http://%s", from->client);
-        texts[i].peers[0] = texts[i].peer;
-        texts[i].clients[0] = texts[i].client;
-
-        etcdserverpb__member__init(&members[i]);
-        members[i].id = from->id;
-        members[i].name = texts[i].name;
-        if (from->peer[0] != 0) {
-            members[i].n_peerurls = 1;
-            members[i].peerurls = texts[i].peers;
-        }
-        if (from->client[0] != 0) {
-            members[i].n_clienturls = 1;
-            members[i].clienturls = texts[i].clients;
-        }
-        members[i].islearner = !from->voter_incoming && !from->voter_outgoing;
-
-        size_t place = i; /* a handful of members: insertion keeps them in order of id */
-        while (place > 0 && sorted[place - 1]->id > members[i].id) {
-            sorted[place] = sorted[place - 1];
-            place--;
-        }
-        sorted[place] = &members[i];
-    }
-    Etcdserverpb__ResponseHeader head = header_of(header);
-    Etcdserverpb__MemberListResponse response = ETCDSERVERPB__MEMBER_LIST_RESPONSE__INIT;
-    response.header = &head;
-    response.n_members = configuration->count;
-    response.members = sorted;
     return pack(&response.base, room, size);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * rpc_node.h: what clients ask of the node and the cluster rather than of the store: Maintenance.Status,
- * Cluster.MemberList, grpc.health.v1.Health, and the body of GET /version and /health. Rare calls:
+ * grpc.health.v1.Health, and the body of GET /version and /health. Rare calls:
  * protobuf-c does the octets.
  */
 #ifndef HOLDFAST_API_RPC_NODE_H
@@ -30,7 +30,6 @@ enum health {
 
 /* Requests. ERR_MALFORMED. */
 MUST_USE enum err rpc_status_decode(struct view in);
-MUST_USE enum err rpc_member_list_decode(struct view in, bool *linearizable);
 /* *known: the service asked for is "", the server as a whole. */
 MUST_USE enum err rpc_health_decode(struct view in, bool *known);
 
@@ -38,10 +37,6 @@ MUST_USE enum err rpc_health_decode(struct view in, bool *known);
  * message alone. Free with mem_free. */
 uint8_t *rpc_status_encode(const struct response_header *header, const struct status_facts *facts,
                            size_t room, size_t *size);
-/* Members in order of their ids; addresses become http URLs. */
-uint8_t *rpc_member_list_encode(const struct response_header *header,
-                                const struct configuration *configuration, size_t room,
-                                size_t *size);
 
 #define RPC_HEALTH_BYTES 2
 void rpc_health_write(enum health health, uint8_t out[RPC_HEALTH_BYTES]);

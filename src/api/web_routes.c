@@ -7,6 +7,7 @@
 #include "web_target.h"
 
 #include "election.pb-c.h"
+#include "holdfast.pb-c.h"
 #include "lock.pb-c.h"
 #include "rpc.pb-c.h"
 
@@ -95,6 +96,12 @@ const struct web_route web_routes[] = {
      &v3lockpb__lock_response__descriptor},
     {"lock/unlock", "/v3lockpb.Lock/Unlock", &v3lockpb__unlock_request__descriptor,
      &v3lockpb__unlock_response__descriptor},
+    {"cluster", "/holdfast.v1.Cluster/GetCluster", &holdfast__v1__get_cluster_request__descriptor,
+     &holdfast__v1__get_cluster_response__descriptor},
+    {"cluster/wish", "/holdfast.v1.Cluster/SetWish", &holdfast__v1__set_wish_request__descriptor,
+     &holdfast__v1__set_wish_response__descriptor},
+    {"cluster/replace", "/holdfast.v1.Cluster/Replace", &holdfast__v1__replace_request__descriptor,
+     &holdfast__v1__replace_response__descriptor},
     {"auth/enable", "/etcdserverpb.Auth/AuthEnable", NULL, NULL},
     {"auth/disable", "/etcdserverpb.Auth/AuthDisable", NULL, NULL},
     {"auth/status", "/etcdserverpb.Auth/AuthStatus", &etcdserverpb__auth_status_request__descriptor,
@@ -122,7 +129,7 @@ const size_t web_route_count = ARRAY_COUNT(web_routes);
 bool web_route_take_version(struct view *path)
 {
     return web_path_take(path, "/v3/") || web_path_take(path, "/v3beta/") ||
-           web_path_take(path, "/v3alpha/");
+           web_path_take(path, "/v3alpha/") || web_path_take(path, "/holdfast/v1/");
 }
 
 const struct web_route *web_route_find(struct view path)

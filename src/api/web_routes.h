@@ -18,7 +18,7 @@ struct web_route {
 /* path: behind "/v3/". NULL: there is none. */
 const struct web_route *web_route_find(struct view path);
 
-/* Take "/v3/" or one of its older names off the front. */
+/* Take "/v3/", one of its older names, or "/holdfast/v1/" off the front. */
 bool web_route_take_version(struct view *path);
 
 extern const struct web_route web_routes[];

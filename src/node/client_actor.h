@@ -210,6 +210,9 @@ void call_status(struct client_actor *a, struct client_call *call);
 void call_figures(struct client_actor *a, struct client_call *call);
 /* The members as of now, confirmed by a quorum; answered by ops->status or ops->refused. */
 void call_members(struct client_actor *a, struct client_call *call);
+/* Other members, another wish, another leader; answered by ops->status once it is so, or by ops->refused. Copied. */
+void call_change_members(struct client_actor *a, struct client_call *call,
+                         const struct member_request *request);
 /* Forget the step under way, if any. */
 void call_forget_step(struct client_actor *a, struct client_call *call);
 /* Octets in flight beside what the call holds already; given back when it ends, or by call_give_bytes. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * client_admin.c: methods for those who look after a cluster: Alarm, Defragment, MoveLeader, Downgrade; and
+ * client_admin.c: methods for those who look after a cluster: Alarm, Defragment, Downgrade; and
  * what Auth's clients must be told. Most are answered from the request and from how the node is.
  */
 #include "client_methods.h"
@@ -55,51 +55,6 @@ static void defragment_message(struct client_actor *a, struct client_call *call,
 }
 
 const struct call_ops client_defragment_ops = {.message = defragment_message};
-
-/* ---- MoveLeader ------------------------------------------------------------------------------------ */
-
-struct move_leader {
-    uint64_t target;
-};
-
-static void move_leader_message(struct client_actor *a, struct client_call *call,
-                                struct view message)
-{
-    struct rpc_error error;
-    struct move_leader move;
-    if (!rpc_move_leader_decode(message, &move.target, &error)) {
-        call_fail(a, call, error);
-        return;
-    }
-    call->state = mem_dup(&move, sizeof move);
-    call_status(a, call);
-}
-
-static void move_leader_status(struct client_actor *a, struct client_call *call,
-                               const struct node_status *status)
-{
-    const struct move_leader *move = call->state;
-    struct rpc_error error = rpc_move_leader_check(move->target, a->state.member_id,
-                                                   status->raft.leader, &status->configuration);
-    if (error.code != 0) {
-        call_fail(a, call, error);
-    } else if (move->target != a->state.member_id) {
-        call_fail_with(a, call, ERR_UNIMPLEMENTED);
-    } else {
-        call_send(a, call, (struct view){0});
-        call_finish(a, call);
-    }
-}
-
-static void move_leader_closed(struct client_actor *a, struct client_call *call)
-{
-    UNUSED(a);
-    mem_free(call->state);
-    call->state = NULL;
-}
-
-const struct call_ops client_move_leader_ops = {
-    .message = move_leader_message, .status = move_leader_status, .closed = move_leader_closed};
 
 /* ---- Downgrade, Auth ------------------------------------------------------------------------------- */
 

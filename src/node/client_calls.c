@@ -161,12 +161,23 @@ void call_give_bytes(struct client_actor *a, struct client_call *call, uint64_t 
     credits_give(a->bytes, bytes);
 }
 
+/* What a node answers that was removed from the cluster. */
+static bool tells_of_the_node(enum method_kind kind)
+{
+    return kind == METHOD_STATUS || kind == METHOD_MEMBER_LIST || kind == METHOD_GET_CLUSTER ||
+           kind == METHOD_HEALTH_CHECK || kind == METHOD_HEALTH_WATCH;
+}
+
 static struct client_call *admit(struct client_actor *a, struct client_connection *c,
                                  const struct call_request *request, struct rpc_error *error)
 {
     const struct call_ops *ops = request->ops;
     if (a->stopping || ops == NULL) {
         *error = rpc_error_of(a->stopping ? ERR_STOPPED : ERR_UNIMPLEMENTED);
+        return NULL;
+    }
+    if (a->state.removed && request->method != NULL && !tells_of_the_node(request->method->kind)) {
+        *error = rpc_error_of(ERR_REMOVED);
         return NULL;
     }
     if (request->has_leader && a->state.leader_id == 0) {
@@ -416,12 +427,23 @@ struct client_call *call_of_stream_number(struct client_actor *a, uint64_t numbe
     return pending_find(&a->numbers, number);
 }
 
+static void end_removed(struct client_actor *a, struct client_call *call)
+{
+    if (call->method != NULL && !tells_of_the_node(call->method->kind)) {
+        call_fail_with(a, call, ERR_REMOVED);
+    }
+}
+
 void calls_take_state(struct client_actor *a, const struct client_state *state)
 {
     struct msg base = a->state.base;
     bool had_leader = a->state.leader_id != 0;
+    bool removed_now = state->removed && !a->state.removed;
     a->state = *state;
     a->state.base = base;
+    if (removed_now) {
+        for_each_lasting(a, end_removed);
+    }
     if (a->state.leader_id != 0) {
         deadlines_clear(&a->deadlines, &a->leaderless);
     } else if (had_leader) {

@@ -22,13 +22,19 @@ extern const struct call_ops client_campaign_ops, client_proclaim_ops, client_le
     client_observe_ops, client_resign_ops;
 
 /* client_node.c */
-extern const struct call_ops client_status_ops, client_member_list_ops;
+extern const struct call_ops client_status_ops;
 extern const struct call_ops client_health_check_ops, client_health_watch_ops;
 
 /* client_admin.c */
-extern const struct call_ops client_alarm_ops, client_defragment_ops, client_move_leader_ops;
+extern const struct call_ops client_alarm_ops, client_defragment_ops;
 extern const struct call_ops client_downgrade_ops;
 extern const struct call_ops client_authenticate_ops, client_auth_status_ops;
+
+/* client_members.c */
+extern const struct call_ops client_member_list_ops, client_member_add_ops,
+    client_member_remove_ops, client_member_update_ops, client_member_promote_ops;
+extern const struct call_ops client_move_leader_ops;
+extern const struct call_ops client_get_cluster_ops, client_set_wish_ops, client_replace_ops;
 
 /* client_copies.c */
 extern const struct call_ops client_hash_ops, client_hash_kv_ops, client_snapshot_ops;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * client_node.c: methods that ask about the node and the cluster rather than the store: Status,
- * MemberList, and gRPC's own health service.
+ * client_node.c: methods that ask about the node rather than the store: Status, and gRPC's own health
+ * service.
  */
 #include "client_methods.h"
 
@@ -50,34 +50,6 @@ static void status_answer(struct client_actor *a, struct client_call *call,
 }
 
 const struct call_ops client_status_ops = {.message = status_message, .status = status_answer};
-
-/* ---- MemberList ----------------------------------------------------------------------------------- */
-
-static void member_list_message(struct client_actor *a, struct client_call *call,
-                                struct view message)
-{
-    bool linearizable = false;
-    enum err error = rpc_member_list_decode(message, &linearizable);
-    if (error != OK) {
-        call_fail_with(a, call, error);
-    } else if (linearizable) {
-        call_members(a, call);
-    } else {
-        call_status(a, call);
-    }
-}
-
-static void member_list_answer(struct client_actor *a, struct client_call *call,
-                               const struct node_status *status)
-{
-    struct response_header header = call_header(a, 0);
-    size_t size = 0;
-    uint8_t *message = rpc_member_list_encode(&header, &status->configuration, 0, &size);
-    send_encoded(a, call, &message, size);
-}
-
-const struct call_ops client_member_list_ops = {.message = member_list_message,
-                                                .status = member_list_answer};
 
 /* ---- Health --------------------------------------------------------------------------------------- */
 

@@ -111,6 +111,17 @@ void call_query(struct client_actor *a, struct client_call *call, const struct q
     send_read(a, call, query);
 }
 
+void call_change_members(struct client_actor *a, struct client_call *call,
+                         const struct member_request *request)
+{
+    struct raft_change_members *m = MSG_NEW(struct raft_change_members, RAFT_CHANGE_MEMBERS, NULL);
+    m->group = GROUP_DEFAULT;
+    m->request_id = step_number(a, call);
+    m->deadline_us = step_until_us(call);
+    m->request = *request;
+    ACTOR_SEND(a->raft, m);
+}
+
 void call_members(struct client_actor *a, struct client_call *call)
 {
     send_read(a, call, NULL);
