@@ -36,7 +36,7 @@ static void view_member(const struct raft_actor *a, uint64_t id, uint64_t now_us
     if (id == a->own.member_id) {
         out->alive = true;
         out->caught_up = true;
-        out->unfit = a->seen.may_not_vote;
+        out->unfit = a->seen.may_not_vote || a->seen.disk_hangs;
         out->steady_us = now_us - a->pilot.led_since_us;
         return;
     }
@@ -47,7 +47,7 @@ static void view_member(const struct raft_actor *a, uint64_t id, uint64_t now_us
         bool votes = configuration_is_voter(raft_configuration(a->core), id);
         out->alive = progress.last_heard_us != 0 && now_us - progress.last_heard_us < timeout_us(a);
         out->caught_up = votes ? !progress.probing && !progress.needs_snapshot : progress.caught_up;
-        out->unfit = progress.may_not_vote;
+        out->unfit = progress.may_not_vote || progress.disk_age_us >= timeout_us(a);
     }
     out->silent_us = out->alive ? 0 : now_us - heard_us;
     uint64_t since_us = alive_since(&a->pilot, id);
