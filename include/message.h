@@ -100,6 +100,9 @@ struct raft_propose {
     struct bytes command; /* encoded, command.h */
 };
 
+/* Send apply's own: proposed if this node leads, else dropped; nobody is answered. command: copied. */
+void propose_as_leader(struct actor *raft, const struct command *command);
+
 /* client -> raft -> apply: a read. Linearizable: raft finds read_index and sends it on as APPLY_READ.
  * Serializable: the client sends it to apply at once with read_index 0. Answered by CLIENT_REPLY. */
 struct read_request {

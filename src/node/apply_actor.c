@@ -523,14 +523,7 @@ static void compact_by_itself(struct apply_actor *a, uint64_t now_us)
         return;
     }
     const struct command compact = {.op = COMMAND_COMPACT, .revision = revision};
-    struct raft_propose *m = MSG_NEW(struct raft_propose, RAFT_PROPOSE, release_propose);
-    m->group = GROUP_DEFAULT;
-    m->deadline_us = UINT64_MAX;
-    m->only_if_leader = true;
-    m->command.size = command_size(&compact);
-    m->command.data = mem_alloc(m->command.size);
-    command_encode(&compact, m->command.data);
-    ACTOR_SEND(a->raft, m);
+    propose_as_leader(a->raft, &compact);
 }
 
 static void flush(void *self, uint64_t now_us)

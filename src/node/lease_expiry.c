@@ -2,18 +2,6 @@
 /* lease_expiry.c: see lease_expiry.h. */
 #include "lease_expiry.h"
 
-static void propose(struct actor *raft, const struct command *command)
-{
-    struct raft_propose *m = MSG_NEW(struct raft_propose, RAFT_PROPOSE, release_propose);
-    m->group = GROUP_DEFAULT;
-    m->deadline_us = UINT64_MAX; /* it goes with raft's next flush or nowhere */
-    m->only_if_leader = true;
-    m->command.size = command_size(command);
-    m->command.data = mem_alloc(m->command.size);
-    command_encode(command, m->command.data);
-    ACTOR_SEND(raft, m);
-}
-
 static void propose_due(struct lease_expiry *k, struct kv *kv, struct actor *raft)
 {
     struct lease_due due[LEASE_EXPIRIES_MAX];
@@ -31,7 +19,7 @@ static void propose_due(struct lease_expiry *k, struct kv *kv, struct actor *raf
     for (size_t i = 0; i < count; i++) {
         const struct command expire = {
             .op = COMMAND_LEASE_EXPIRE, .lease_id = due[i].id, .deadline_us = due[i].deadline_us};
-        propose(raft, &expire);
+        propose_as_leader(raft, &expire);
         k->progress_us = k->cluster_time_us;
     }
     k->under_way = under_way + count;
@@ -48,7 +36,7 @@ static void propose_clock(struct lease_expiry *k, const struct kv *kv, struct ac
         return;
     }
     const struct command clock = {.op = COMMAND_CLOCK};
-    propose(raft, &clock);
+    propose_as_leader(raft, &clock);
     k->clock_proposed_us = k->cluster_time_us;
 }
 

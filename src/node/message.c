@@ -111,6 +111,18 @@ void client_refuse(struct actor *client, uint64_t request_id, enum err error)
     ACTOR_SEND(client, answer);
 }
 
+void propose_as_leader(struct actor *raft, const struct command *command)
+{
+    struct raft_propose *m = MSG_NEW(struct raft_propose, RAFT_PROPOSE, release_propose);
+    m->group = GROUP_DEFAULT;
+    m->deadline_us = UINT64_MAX; /* it goes with raft's next flush or nowhere */
+    m->only_if_leader = true;
+    m->command.size = command_size(command);
+    m->command.data = mem_alloc(m->command.size);
+    command_encode(command, m->command.data);
+    ACTOR_SEND(raft, m);
+}
+
 void release_client_copy(struct msg *m)
 {
     struct client_copy *copy = (struct client_copy *)m;
