@@ -270,6 +270,7 @@ struct actor *client_actor_create(const struct client_actor_settings *settings)
         .http2 = http2_shared_create(&client_http2_callbacks, &http2_limits),
         .http1_callbacks = &client_http1_callbacks,
         .deadlines = &a->deadlines,
+        .bytes = a->bytes,
         .idle_timeout_us = settings->config.client_idle_timeout_s != 0
                                ? (uint64_t)settings->config.client_idle_timeout_s * 1000000
                                : UINT64_MAX,

@@ -113,6 +113,7 @@ struct client_call {
     bool closed_told;   /* ops->closed was called */
     bool step_is_write; /* `command` is under way */
     bool step_grows;    /* ... and may need room */
+    bool may_withhold;  /* its answer is to a read: without room it may be refused instead */
     bool drain_wanted;
     uint64_t drain_mark;
     uint64_t client_until_us;  /* the client's own deadline; UINT64_MAX: none, as with these: */
@@ -218,6 +219,9 @@ void call_forget_step(struct client_actor *a, struct client_call *call);
 /* Octets in flight beside what the call holds already; given back when it ends, or by call_give_bytes. */
 bool call_take_bytes(struct client_actor *a, struct client_call *call, uint64_t bytes);
 void call_give_bytes(struct client_actor *a, struct client_call *call, uint64_t bytes);
+/* The call is about to end while `waiting` octets, with its answer, wait for the socket: they stay charged, by
+ * its connection. */
+void call_leave_bytes(struct client_call *call, uint64_t waiting);
 
 /* ops->timer at at_us, replacing an earlier one; UINT64_MAX: never. */
 void call_set_timer(struct client_actor *a, struct client_call *call, uint64_t at_us);

@@ -154,6 +154,15 @@ bool call_take_bytes(struct client_actor *a, struct client_call *call, uint64_t 
     return true;
 }
 
+void call_leave_bytes(struct client_call *call, uint64_t waiting)
+{
+    struct client_connection *c = call->connection;
+    uint64_t more = waiting > c->held_bytes ? waiting - c->held_bytes : 0;
+    uint64_t left = more < call->bytes_held ? more : call->bytes_held;
+    call->bytes_held -= left;
+    connection_hold(c, left);
+}
+
 void call_give_bytes(struct client_actor *a, struct client_call *call, uint64_t bytes)
 {
     ASSERT(bytes <= call->bytes_held);
@@ -329,6 +338,7 @@ uint8_t *call_room(struct client_actor *a, struct client_call *call, size_t size
 
 uint8_t *call_room_or_fail(struct client_actor *a, struct client_call *call, size_t size)
 {
+    call->may_withhold = true;
     if (size > ANSWER_BYTES_UNCHARGED && !call->lasting && !call_take_bytes(a, call, size)) {
         call_fail(a, call, rpc_error_of(ERR_OVERLOAD));
         return NULL;

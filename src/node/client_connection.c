@@ -149,6 +149,20 @@ void connection_touch(struct client_connection *c)
     }
 }
 
+void connection_hold(struct client_connection *c, uint64_t bytes)
+{
+    c->held_bytes += bytes;
+}
+
+/* What waits is no more than so many octets. */
+static void let_go(struct client_connection *c, uint64_t waiting)
+{
+    if (c->held_bytes > waiting) {
+        credits_give(c->shared->bytes, c->held_bytes - waiting);
+        c->held_bytes = waiting;
+    }
+}
+
 void connection_close(struct client_connection *c)
 {
     struct connection_shared *shared = c->shared;
@@ -164,6 +178,7 @@ void connection_close(struct client_connection *c)
     http1_destroy(&c->http1);
     buffer_free(&c->in);
     buffer_free(&c->out);
+    let_go(c, 0);
     if (c->previous != NULL) {
         c->previous->next = c->next;
     } else {
@@ -335,6 +350,7 @@ static void flush_one(struct client_connection *c, uint64_t now_us)
             return;
         }
     }
+    let_go(c, c->out.size);
     if (c->drain_wanted && c->out.size <= c->drain_mark) {
         c->drain_wanted = false;
         c->shared->drained(c->shared->owner, c);

@@ -63,6 +63,7 @@ struct connection_shared {
     struct http2_shared *http2;
     const struct http1_callbacks *http1_callbacks;
     struct deadlines *deadlines;
+    struct credits *bytes;    /* octets in flight, over all clients */
     uint64_t idle_timeout_us; /* UINT64_MAX: for ever */
     uint8_t *input;           /* CONNECTION_INPUT_BYTES */
     struct buffer scratch;    /* output that leaves at once, as nearly all does */
@@ -89,7 +90,8 @@ struct client_connection {
     size_t drain_mark;
     struct buffer
         in; /* first octets, and what came behind an HTTP/1 request that is not answered */
-    struct buffer out;         /* what the socket did not take */
+    struct buffer out;         /* what the socket did not take ... */
+    uint64_t held_bytes;       /* ... and how much of it is charged to shared->bytes */
     uint64_t heard_us;         /* when octets came last */
     uint64_t partial_until_us; /* to send the rest of what was begun; UINT64_MAX: nothing was */
     uint64_t stall_until_us;   /* to read some more; UINT64_MAX: nothing waits to be read */
@@ -106,6 +108,8 @@ struct client_connection *connection_open(struct connection_shared *shared, int 
 void connection_ready(struct client_connection *c, uint32_t events, uint64_t now_us);
 /* There is output, or the state may have changed: look at it in this flush. */
 void connection_touch(struct client_connection *c);
+/* So many octets taken from shared->bytes stay taken until the socket has what is in `out` now. */
+void connection_hold(struct client_connection *c, uint64_t bytes);
 /* The HTTP/1 request was answered: go on with what came behind it. */
 void connection_go_on(struct client_connection *c, uint64_t now_us);
 /* Its deadline has passed: look whether it owes us something for too long. */

@@ -232,6 +232,10 @@ static void answer_newest(struct client_actor *a, struct client_call *call,
     const struct events_carrier *carrier = carrier_of(call);
     uint32_t ref = batch->refs[response->ref_first + response->ref_count - 1];
     struct key_value pair = event_pair(&batch->events, ref);
+    if (pair.value.size > ANSWER_BYTES_UNCHARGED && !call_take_bytes(a, call, pair.value.size)) {
+        call_fail_with(a, call, ERR_OVERLOAD);
+        return;
+    }
     char revision[NUMBER_MAX];
     char tag[NUMBER_MAX];
     struct web_answer answer = {
@@ -265,6 +269,11 @@ static void answer_changes(struct client_actor *a, struct client_call *call,
         rest_write_event(&pair, batch->events.items[refs[i]].deleted, &text);
     }
     json_write_raw(&text, "\n]\n");
+    if (text.size > ANSWER_BYTES_UNCHARGED && !call_take_bytes(a, call, text.size)) {
+        buffer_free(&text);
+        call_fail_with(a, call, ERR_OVERLOAD);
+        return;
+    }
     struct web_answer answer = {
         .status = 200, .content_type = WEB_JSON, .body = view_of(text.data, text.size)};
     (void)snprintf(revision, sizeof revision, "%" PRId64, newest);

@@ -207,6 +207,11 @@ static void metrics_figures(struct client_actor *a, struct client_call *call,
     struct buffer text = {0};
     process_figures_read(&process);
     metrics_write(figures, &process, a->state.member_id, &text);
+    if (!call_take_bytes(a, call, text.size)) {
+        buffer_free(&text);
+        call_fail_with(a, call, ERR_OVERLOAD);
+        return;
+    }
     struct web_answer answer = {
         .status = 200, .content_type = METRICS_TYPE, .body = view_of(text.data, text.size)};
     call_end(a, call);

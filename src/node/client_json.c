@@ -87,6 +87,8 @@ static void json_push(struct client_actor *a, struct client_call *call)
     }
 }
 
+static void json_fail(struct client_actor *a, struct client_call *call, struct rpc_error error);
+
 static void json_finish(struct client_actor *a, struct client_call *call)
 {
     struct json_carrier *carrier = call->carrier;
@@ -95,8 +97,14 @@ static void json_finish(struct client_actor *a, struct client_call *call)
         web_finish(a, call);
         return;
     }
+    /* as text it takes room once more, and longer */
+    size_t size = carrier->text.size;
+    if (size > ANSWER_BYTES_UNCHARGED && !call_take_bytes(a, call, size) && call->may_withhold) {
+        json_fail(a, call, rpc_error_of(ERR_OVERLOAD));
+        return;
+    }
     struct web_answer answer = json_answer(200);
-    answer.body = view_of(carrier->text.data, carrier->text.size);
+    answer.body = view_of(carrier->text.data, size);
     web_answer_call(a, call, &answer);
 }
 

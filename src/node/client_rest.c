@@ -91,6 +91,11 @@ static void answer_value(struct client_actor *a, struct client_call *call,
 {
     const struct rest_carrier *carrier = call->carrier;
     const struct key_value *kv = result->kv_count > 0 ? &result->kvs[0] : NULL;
+    if (kv != NULL && kv->value.size > ANSWER_BYTES_UNCHARGED &&
+        !call_take_bytes(a, call, kv->value.size)) {
+        call_fail_with(a, call, ERR_OVERLOAD);
+        return;
+    }
     int status = rest_conditions(&carrier->request, kv);
     struct numbers numbers = {0};
     struct web_answer answer = {.status = 200, .content_type = carrier->request.content_type};

@@ -120,6 +120,7 @@ static void call_is_done(struct client_actor *a, struct client_call *call)
     c->web_call = NULL;
     c->web_lasts = false;
     c->drain_wanted = false;
+    call_leave_bytes(call, c->out.size);
     call_close(a, call);
     connection_go_on(c, a->now_us);
 }

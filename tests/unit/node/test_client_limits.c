@@ -179,6 +179,43 @@ static void unread_answers_end_the_connection(void)
     port_end(&p);
 }
 
+/* An answer over HTTP/1 outlives its request: what the socket has not taken stays charged, so that many who read
+ * nothing cannot fill the memory; and it goes back as it is read, or with the connection. */
+static void unread_answers_over_http1_stay_charged(void)
+{
+    struct port p;
+    port_prepare(&p);
+    port_start(&p);
+    for (int closes = 0; closes < 2; closes++) {
+        struct caller c = caller_open(&p);
+        const char *text = "GET /kv/k HTTP/1.1\r\n\r\n";
+        CU_ASSERT_EQUAL(send(c.fd, text, strlen(text), 0), (ssize_t)strlen(text));
+        port_run(&p);
+        struct read_request *m = (struct read_request *)hand_find(p.actors.raft, RAFT_READ);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(m);
+        size_t size = 900000;
+        uint8_t *value = mem_zalloc(size);
+        struct result *r = result_create();
+        struct key_value kv = {.key = VIEW("k"), .value = view_of(value, size), .mod_revision = 2};
+        result_add(r, &kv, false);
+        port_reply(&p, m->request_id, r);
+        MSG_FREE(m);
+        mem_free(value);
+        CU_ASSERT_EQUAL(credits_left(p.requests), PORT_CREDITS);
+        CU_ASSERT_TRUE(credits_left(p.bytes) < PORT_BYTES - 400000);
+        if (closes == 0) {
+            for (int i = 0; i < 1000 && credits_left(p.bytes) < PORT_BYTES; i++) {
+                take_all(&c);
+                port_run(&p);
+            }
+        }
+        caller_close(&c);
+        port_run(&p);
+        CU_ASSERT_EQUAL(credits_left(p.bytes), PORT_BYTES);
+    }
+    port_end(&p);
+}
+
 /* Lasting calls have credits of their own: they leave those of requests alone, and the other way round. */
 static void streams_have_their_own_credits(void)
 {
@@ -269,5 +306,6 @@ static void large_header_is_refused(void)
 
 SUITE("node client limits", TEST(idle_connections_are_closed), TEST(drips_are_closed),
       TEST(dripping_message_times_out), TEST(unread_answers_end_the_connection),
-      TEST(streams_have_their_own_credits), TEST(lasting_calls_keep_their_clients_deadline),
-      TEST(leaderless_streams_end), TEST(large_header_is_refused))
+      TEST(unread_answers_over_http1_stay_charged), TEST(streams_have_their_own_credits),
+      TEST(lasting_calls_keep_their_clients_deadline), TEST(leaderless_streams_end),
+      TEST(large_header_is_refused))
