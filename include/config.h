@@ -75,6 +75,8 @@ struct config {
         uint64_t uncommitted_bytes_max;
         uint64_t apply_bytes_max;
         uint32_t disk_stall_ms;
+        uint64_t log_keep_bytes;
+        uint64_t snapshot_bytes_per_second;
     } raft;
 
     struct {

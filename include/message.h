@@ -87,6 +87,9 @@ enum raft_kind {
     RAFT_SPACE,
     RAFT_SEEDS,
     RAFT_CHANGE_MEMBERS,
+    RAFT_SNAPSHOT_READY,
+    RAFT_SNAPSHOT_CHUNK,
+    RAFT_CHUNK_TAKEN,
 };
 
 /* client -> raft: append this command. Answered by CLIENT_REPLY from apply (applied) or from raft (refused).
@@ -234,6 +237,7 @@ struct log_persist {
     struct msg base;
     uint32_t group;
     struct raft_persist persist; /* owns entries */
+    uint64_t kv_generation;      /* with persist.reset_index: the table that takes over; else 0 */
     uint64_t leader_id,
         commit_index; /* as this node sees them now; shown to people, nothing more */
 };
@@ -481,7 +485,16 @@ struct flush_batch {
 
 /* ---- to copy -------------------------------------------------------------------------------------- */
 
-enum copy_kind { COPY_BEGIN = 560, COPY_ACK, COPY_CANCEL, COPY_INSTALL };
+enum copy_kind {
+    COPY_BEGIN = 560,
+    COPY_ACK,
+    COPY_CANCEL,
+    COPY_INSTALL,
+    COPY_GO,
+    COPY_STOP,
+    COPY_CHUNK,
+    COPY_DISCARD,
+};
 
 /*
  * client -> apply (APPLY_COPY) -> copy (COPY_BEGIN): a hash of kv.db, or a copy of it in chunks. apply keeps it until
@@ -490,8 +503,9 @@ enum copy_kind { COPY_BEGIN = 560, COPY_ACK, COPY_CANCEL, COPY_INSTALL };
 struct copy_request {
     struct msg base;
     uint32_t group;
-    uint64_t number;       /* call_stream_number of the asking call */
-    bool snapshot;         /* else a hash */
+    uint64_t number; /* call_stream_number of the asking call */
+    bool snapshot;   /* else a hash */
+    uint64_t member; /* 0: for a client. Else for this member, answered by RAFT_SNAPSHOT_READY */
     int64_t hash_revision; /* 0: the newest */
     int64_t revision;      /* filled in by apply: the store's when it took the request */
 };
@@ -501,6 +515,46 @@ struct copy_ack {
     struct msg base;
     uint64_t number;
     uint64_t bytes;
+};
+
+/*
+ * raft -> copy. COPY_GO: send the member's copy on: it has all up to `offset`; `again`: what was sent behind that is
+ * lost. COPY_STOP: it needs none any more. COPY_DISCARD (no member): what came in is not wanted.
+ */
+struct copy_go {
+    struct msg base;
+    uint64_t member;
+    uint64_t offset;
+    bool again;
+};
+
+/* copy -> raft (RAFT_SNAPSHOT_READY): the copy for a member is made, or cannot be. */
+struct snapshot_ready {
+    struct msg base;
+    uint64_t member;
+    enum err error;
+    uint64_t index, term, total_bytes;
+};
+
+/* copy -> raft -> (wire) (RAFT_SNAPSHOT_CHUNK); (wire) -> raft -> copy (COPY_CHUNK): octets of a table as of index.
+ * done: all were sent before, and octets is their SHA-256. */
+struct snapshot_chunk {
+    struct msg base;
+    uint64_t member; /* it is for, or from */
+    uint64_t index, term;
+    uint64_t offset, total_bytes;
+    struct bytes octets;
+    bool done;
+};
+
+/* copy -> raft (RAFT_CHUNK_TAKEN): how far the table that comes in is. */
+struct snapshot_taken {
+    struct msg base;
+    uint64_t member, index, term;
+    uint64_t offset; /* the next octet wanted */
+    enum err error;  /* not OK: given up */
+    bool complete;   /* whole, checked and durable; meta.generation is its file's */
+    struct kv_meta meta;
 };
 
 /* ---- to client ---------------------------------------------------------------------------------- */
@@ -553,7 +607,7 @@ struct client_state {
     uint64_t cluster_id, member_id, leader_id, term;
     bool may_not_vote;
     bool low_space; /* some voter is short of room: nothing that grows is taken */
-    bool removed; /* from the cluster: nothing is served any more */
+    bool removed;   /* from the cluster: nothing is served any more */
     struct configuration configuration;
 };
 
@@ -620,5 +674,6 @@ void release_client_watch(struct msg *m);
 void release_client_socket(struct msg *m);
 void release_client_reply(struct msg *m);
 void release_client_copy(struct msg *m);
+void release_snapshot_chunk(struct msg *m);
 
 #endif

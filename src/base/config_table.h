@@ -82,6 +82,12 @@
       64 * KIB, 16 * GIB, 16 * MIB, "entries on their way to the key-value table")                 \
     X("raft", "disk_stall_ms", CONFIG_U32, struct config, raft.disk_stall_ms, "ms", 0, 600000,     \
       1500, "age of an unfinished disk write at which a leader gives way; 0: never")               \
+    X("raft", "log_keep_bytes", CONFIG_U64, struct config, raft.log_keep_bytes, "bytes", 1 * MIB,  \
+      1024 * GIB, 256 * MIB,                                                                       \
+      "entries kept in raft.db for members that lack them; then they get a snapshot")              \
+    X("raft", "snapshot_bytes_per_second", CONFIG_U64, struct config,                              \
+      raft.snapshot_bytes_per_second, "bytes", 0, 1024 * GIB, 0,                                   \
+      "how fast snapshots are sent to members; 0: as fast as it goes")                             \
                                                                                                    \
     X("kv", "flush_changes_max", CONFIG_U32, struct config, kv.flush_changes_max, "changes", 1,    \
       1000000, 20000, "changes written to kv.db in one transaction")                               \

@@ -279,6 +279,9 @@ static void apply_waiting(struct apply_actor *a, uint64_t now_us)
                 return;
             }
             const struct entry *e = &block->entries->items[a->entry_at++];
+            if (e->index <= kv_applied_index(a->kv)) {
+                continue; /* void: an installed table holds it */
+            }
             bool ours = e->origin == a->origin && e->request_id != 0;
             struct result *result = NULL;
             int64_t revision_before = kv_revision(a->kv);

@@ -1,21 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * copy_actor.c: reads kv.db as a whole, for those who ask: a hash of it (HashKV), or a copy of it as one
- * file in chunks (Snapshot). Connections of its own, read transactions of its own, in slices: neither the
+ * file in chunks, for a client (Snapshot) or a member that lacks what the log no longer holds (Raft §7). And the
+ * other end of the latter: copy_incoming.c. Connections of its own, read transactions of its own, in slices: neither the
  * writer nor the state machine waits.
  *
  * In: COPY_BEGIN (client -> apply -> here: kv.db holds by then everything that was applied when it was
- * asked), COPY_ACK and COPY_CANCEL from clients. Out: CLIENT_COPY.
+ * asked), COPY_ACK and COPY_CANCEL from clients, COPY_GO, COPY_STOP, COPY_CHUNK and COPY_DISCARD from raft. Out:
+ * CLIENT_COPY, RAFT_SNAPSHOT_READY, RAFT_SNAPSHOT_CHUNK, RAFT_CHUNK_TAKEN.
  *
  * Not here: what the answers look like (api), how far kv.db is behind (apply), forcing a commit (apply).
  *
  * Invariants
- *  1. Memory does not depend on the store's size: one slice of a hash, COPY_WINDOW_BYTES per receiver.
+ *  1. Memory does not depend on the store's size: one slice of a hash, COPY_WINDOW_BYTES per receiver. A member's
+ *     window is smaller (COPY_MEMBER_WINDOW_BYTES), as its heartbeats come behind it in the same socket.
  *  2. A receiver gets a copy that was begun after it asked. Receivers that wait share the next one.
  *  3. A slot's file is removed when its last receiver is done, and before anything else at the start.
  *  4. An error ends what it concerns and nothing more: these are reads, and copies nobody depends on.
  *  5. A receiver that takes nothing for COPY_STALL_US is refused: the slots are few, others wait for them.
  */
+#include "copy_incoming.h"
 #include "node.h"
 
 #include "../base/sha256.h"
@@ -30,17 +34,26 @@
 #define COPY_CHUNKS_PER_ROUND 16
 #define COPY_WINDOW_BYTES     ((uint64_t)512 * 1024) /* sent to one receiver and not acknowledged */
 
-#define COPY_STALL_US (60 * UINT64_C(1000000))
+#define COPY_STALL_US            (60 * UINT64_C(1000000))
+#define COPY_MEMBER_CHUNK_BYTES  (128 * 1024)
+#define COPY_MEMBER_WINDOW_BYTES ((uint64_t)512 * 1024)
+#define COPY_BURST_US            UINT64_C(100000) /* of the rate limit */
 
 #define NO_SLOT UINT32_MAX
 
 struct receiver {
-    uint64_t number;      /* of the asking call; 0: free place */
+    uint64_t number;      /* of the asking call; 0: free place, or a member */
+    uint64_t member;      /* that needs it; 0: a call */
+    bool going;           /* member: it is ready and wanted */
+    bool told;            /* member: that it is ready */
+    uint64_t digested;    /* octets that are in the digest */
     uint32_t slot;        /* NO_SLOT: waits for the next copy */
     uint64_t offset;      /* octets sent */
     uint64_t outstanding; /* of them not acknowledged */
     uint64_t heard_us;    /* when it last took some, or could begin to */
     struct sha256 digest;
+    uint8_t sum[SHA256_BYTES]; /* member: the digest, once all was read */
+    bool ended;                /* member: the last chunk was sent */
 };
 
 struct slot {
@@ -60,6 +73,10 @@ struct copy_actor {
     bool hashing;             /* the first of `hashes` is under way */
     struct copy_request *hashes[COPY_HASHES_MAX];
     size_t hash_count;
+
+    struct copy_incoming incoming;
+    uint64_t bytes_per_second;             /* to all members together; 0: as fast as it goes */
+    uint64_t allowed_bytes, allowed_at_us; /* what may go at once, as of then */
 
     struct slot slots[KV_SNAPSHOT_SLOTS];
     struct receiver receivers[COPY_RECEIVERS_MAX];
@@ -152,12 +169,18 @@ static void hash_cancel(struct copy_actor *a, uint64_t number)
     }
 }
 
+static bool is_receiver(const struct receiver *r)
+{
+    return r->number != 0 || r->member != 0;
+}
+
 /* ---- copies --------------------------------------------------------------------------------------- */
 
-static struct receiver *receiver_find(struct copy_actor *a, uint64_t number)
+/* The call's (member 0) or the member's (number 0); both 0: a free place. */
+static struct receiver *receiver_find(struct copy_actor *a, uint64_t number, uint64_t member)
 {
     for (size_t i = 0; i < COPY_RECEIVERS_MAX; i++) {
-        if (a->receivers[i].number == number) {
+        if (a->receivers[i].number == number && a->receivers[i].member == member) {
             return &a->receivers[i];
         }
     }
@@ -167,7 +190,7 @@ static struct receiver *receiver_find(struct copy_actor *a, uint64_t number)
 static bool slot_in_use(const struct copy_actor *a, uint32_t slot)
 {
     for (size_t i = 0; i < COPY_RECEIVERS_MAX; i++) {
-        if (a->receivers[i].number != 0 && a->receivers[i].slot == slot) {
+        if (is_receiver(&a->receivers[i]) && a->receivers[i].slot == slot) {
             return true;
         }
     }
@@ -191,14 +214,38 @@ static void receiver_end(struct receiver *r)
     *r = (struct receiver){.number = 0, .slot = NO_SLOT};
 }
 
+static void tell_ready(struct copy_actor *a, struct receiver *r, enum err error,
+                       const struct kv_snapshot_facts *facts)
+{
+    struct snapshot_ready *m = MSG_NEW(struct snapshot_ready, RAFT_SNAPSHOT_READY, NULL);
+    m->member = r->member;
+    m->error = error;
+    if (facts != NULL) {
+        m->index = facts->applied_index;
+        m->term = facts->applied_term;
+        m->total_bytes = facts->bytes;
+    }
+    r->told = true;
+    ACTOR_SEND(a->links->raft, m);
+}
+
+static void receiver_refuse(struct copy_actor *a, struct receiver *r, enum err error)
+{
+    if (r->member != 0) {
+        tell_ready(a, r, error, NULL);
+    } else {
+        refuse(a, r->number, error);
+    }
+    receiver_end(r);
+}
+
 /* Everybody of a slot, or (NO_SLOT) everybody who waits. */
 static void receivers_refuse(struct copy_actor *a, uint32_t slot, enum err error)
 {
     for (size_t i = 0; i < COPY_RECEIVERS_MAX; i++) {
         struct receiver *r = &a->receivers[i];
-        if (r->number != 0 && r->slot == slot) {
-            refuse(a, r->number, error);
-            receiver_end(r);
+        if (is_receiver(r) && r->slot == slot) {
+            receiver_refuse(a, r, error);
         }
     }
 }
@@ -246,7 +293,7 @@ static void slots_look(struct copy_actor *a, uint64_t now_us)
     a->slots[slot].begun_us = now_us;
     for (size_t i = 0; i < COPY_RECEIVERS_MAX; i++) {
         struct receiver *r = &a->receivers[i];
-        if (r->number != 0 && r->slot == NO_SLOT) {
+        if (is_receiver(r) && r->slot == NO_SLOT) {
             r->slot = slot;
         }
     }
@@ -270,48 +317,135 @@ static void copy_work(struct copy_actor *a, uint32_t slot, uint64_t now_us)
     }
 }
 
-static void chunk_send(struct copy_actor *a, struct receiver *r, struct kv_snapshot *from,
-                       const struct kv_snapshot_facts *facts)
+/* Octets up to `size` from where the receiver is; they go into the digest the first time. False: it has ended. */
+static bool chunk_read(struct copy_actor *a, struct receiver *r, struct kv_snapshot *from,
+                       struct bytes *out)
+{
+    enum err error = kv_snapshot_read(from, r->offset, out->data, out->size);
+    if (error != OK) {
+        log_event(LOG_WARNING, "copy cannot be read", "error=\"%s\"", err_text(error));
+        receiver_refuse(a, r, error);
+        return false;
+    }
+    if (r->offset == 0 && r->digested == 0) {
+        sha256_start(&r->digest);
+    }
+    if (r->offset == r->digested) {
+        sha256_add(&r->digest, bytes_view(out));
+        r->digested += out->size;
+    }
+    r->offset += out->size;
+    return true;
+}
+
+static void chunk_to_client(struct copy_actor *a, struct receiver *r, struct kv_snapshot *from,
+                            const struct kv_snapshot_facts *facts)
 {
     uint64_t left = facts->bytes - r->offset;
     size_t size = left < COPY_CHUNK_BYTES ? (size_t)left : COPY_CHUNK_BYTES;
     struct client_copy *m = answer_new(r->number);
     m->revision = facts->revision;
+    m->octets.size = size == 0 ? SHA256_BYTES : size;
+    m->octets.data = mem_alloc(m->octets.size);
     if (size == 0) { /* etcd: the digest goes as a last message of its own */
-        m->octets.data = mem_alloc(SHA256_BYTES);
-        m->octets.size = SHA256_BYTES;
         sha256_finish(&r->digest, m->octets.data);
         m->last = true;
         answer_send(a, &m);
         receiver_end(r);
         return;
     }
-    m->octets.data = mem_alloc(size);
-    m->octets.size = size;
-    enum err error = kv_snapshot_read(from, r->offset, m->octets.data, size);
-    if (error != OK) {
+    if (!chunk_read(a, r, from, &m->octets)) {
         MSG_FREE(m);
-        log_event(LOG_WARNING, "copy cannot be read", "error=\"%s\"", err_text(error));
-        refuse(a, r->number, error);
-        receiver_end(r);
         return;
     }
-    if (r->offset == 0) {
-        sha256_start(&r->digest);
-    }
-    sha256_add(&r->digest, bytes_view(&m->octets));
-    r->offset += size;
     r->outstanding += size;
     m->remaining = left - size;
     answer_send(a, &m);
+}
+
+/* What the rate limit leaves now; at most a burst's worth is saved up. */
+static uint64_t allowed_bytes(struct copy_actor *a, uint64_t now_us)
+{
+    if (a->bytes_per_second == 0) {
+        return UINT64_MAX;
+    }
+    uint64_t burst = a->bytes_per_second * COPY_BURST_US / 1000000 + COPY_MEMBER_CHUNK_BYTES;
+    uint64_t passed_us = now_us - a->allowed_at_us;
+    uint64_t more = passed_us >= COPY_BURST_US ? burst : a->bytes_per_second * passed_us / 1000000;
+    if (more > 0) {
+        a->allowed_at_us = now_us;
+        a->allowed_bytes = a->allowed_bytes + more < burst ? a->allowed_bytes + more : burst;
+    }
+    return a->allowed_bytes;
+}
+
+static void chunk_to_member(struct copy_actor *a, struct receiver *r, struct kv_snapshot *from,
+                            const struct kv_snapshot_facts *facts)
+{
+    uint64_t left = facts->bytes - r->offset;
+    size_t size = left < COPY_MEMBER_CHUNK_BYTES ? (size_t)left : COPY_MEMBER_CHUNK_BYTES;
+    struct snapshot_chunk *m =
+        MSG_NEW(struct snapshot_chunk, RAFT_SNAPSHOT_CHUNK, release_snapshot_chunk);
+    m->member = r->member;
+    m->index = facts->applied_index;
+    m->term = facts->applied_term;
+    m->offset = r->offset;
+    m->total_bytes = facts->bytes;
+    m->done = size == 0;
+    m->octets.size = m->done ? SHA256_BYTES : size;
+    m->octets.data = mem_alloc(m->octets.size);
+    if (m->done) {
+        if (r->digest.context != NULL) { /* once; then it is kept, as the last chunk may be lost */
+            sha256_finish(&r->digest, r->sum);
+        }
+        memcpy(m->octets.data, r->sum, SHA256_BYTES);
+        r->ended = true;
+    } else if (!chunk_read(a, r, from, &m->octets)) {
+        MSG_FREE(m);
+        return;
+    }
+    r->outstanding += size;
+    if (a->bytes_per_second != 0) {
+        a->allowed_bytes -= size < a->allowed_bytes ? size : a->allowed_bytes;
+    }
+    ACTOR_SEND(a->links->raft, m);
+}
+
+/* When it wants to be looked at again, as receiver_work. */
+static uint64_t member_work(struct copy_actor *a, struct receiver *r, struct kv_snapshot *from,
+                            const struct kv_snapshot_facts *facts, uint64_t now_us)
+{
+    if (!r->told) {
+        tell_ready(a, r, OK, facts);
+    }
+    for (int i = 0; i < COPY_CHUNKS_PER_ROUND; i++) {
+        if (!r->going || r->ended || r->outstanding >= COPY_MEMBER_WINDOW_BYTES) {
+            return UINT64_MAX;
+        }
+        if (allowed_bytes(a, now_us) < COPY_MEMBER_CHUNK_BYTES) {
+            uint64_t wait_us =
+                (uint64_t)COPY_MEMBER_CHUNK_BYTES * 1000000 / a->bytes_per_second + 1;
+            return now_us + wait_us;
+        }
+        chunk_to_member(a, r, from, facts);
+        if (r->member == 0) {
+            return UINT64_MAX;
+        }
+    }
+    return now_us;
 }
 
 /* When it wants to be looked at again: UINT64_MAX if nothing but messages moves it. */
 static uint64_t receiver_work(struct copy_actor *a, struct receiver *r, uint64_t now_us)
 {
     struct kv_snapshot_facts facts;
-    if (r->number == 0 || r->slot == NO_SLOT || !a->slots[r->slot].complete) {
+    if (!is_receiver(r) || r->slot == NO_SLOT || !a->slots[r->slot].complete) {
         return UINT64_MAX;
+    }
+    struct kv_snapshot *from = a->slots[r->slot].snapshot;
+    kv_snapshot_facts(from, &facts);
+    if (r->member != 0) { /* whoever sends it notices when it stalls (raft_snapshots.c) */
+        return member_work(a, r, from, &facts, now_us);
     }
     if (r->outstanding == 0) {
         r->heard_us = now_us;
@@ -321,15 +455,28 @@ static uint64_t receiver_work(struct copy_actor *a, struct receiver *r, uint64_t
         receiver_end(r);
         return UINT64_MAX;
     }
-    struct kv_snapshot *from = a->slots[r->slot].snapshot;
-    kv_snapshot_facts(from, &facts);
     for (int i = 0; i < COPY_CHUNKS_PER_ROUND && r->outstanding < COPY_WINDOW_BYTES; i++) {
-        chunk_send(a, r, from, &facts);
+        chunk_to_client(a, r, from, &facts);
         if (r->number == 0) {
             return UINT64_MAX;
         }
     }
     return r->outstanding < COPY_WINDOW_BYTES ? now_us : r->heard_us + COPY_STALL_US;
+}
+
+/* The member has everything up to the offset. */
+static void take_go(struct copy_actor *a, const struct copy_go *go)
+{
+    struct receiver *r = receiver_find(a, 0, go->member);
+    if (r == NULL || !r->told || go->offset > r->digested) {
+        return; /* of an earlier copy */
+    }
+    r->going = true;
+    if (go->again || go->offset > r->offset) {
+        r->offset = go->offset;
+        r->ended = false;
+    }
+    r->outstanding = r->offset - go->offset;
 }
 
 /* ---- handlers ------------------------------------------------------------------------------------- */
@@ -351,11 +498,20 @@ static void take_request(struct copy_actor *a, struct copy_request *request)
         a->hashes[a->hash_count++] = request;
         return;
     }
-    struct receiver *r = request->snapshot ? receiver_find(a, 0) : NULL;
-    if (r == NULL) {
+    struct receiver *r = request->snapshot ? receiver_find(a, 0, 0) : NULL;
+    struct receiver *before = request->member != 0 ? receiver_find(a, 0, request->member) : NULL;
+    if (before != NULL) { /* raft forgot about that one */
+        receiver_end(before);
+        r = before;
+    }
+    if (r == NULL && request->member != 0) {
+        struct receiver nobody = {.member = request->member};
+        tell_ready(a, &nobody, ERR_OVERLOAD, NULL);
+    } else if (r == NULL) {
         refuse(a, request->number, ERR_OVERLOAD);
     } else {
-        r->number = request->number;
+        r->number = request->member != 0 ? 0 : request->number;
+        r->member = request->member;
         r->slot = NO_SLOT;
     }
     MSG_FREE(request);
@@ -371,7 +527,7 @@ static void handle(void *self, struct msg *m, uint64_t now_us)
         return;
     case COPY_ACK: {
         const struct copy_ack *ack = (const struct copy_ack *)m;
-        r = ack->number != 0 ? receiver_find(a, ack->number) : NULL;
+        r = ack->number != 0 ? receiver_find(a, ack->number, 0) : NULL;
         if (r != NULL) {
             ASSERT(ack->bytes <= r->outstanding);
             r->outstanding -= ack->bytes;
@@ -379,8 +535,26 @@ static void handle(void *self, struct msg *m, uint64_t now_us)
         }
         break;
     }
+    case COPY_GO:
+        take_go(a, (const struct copy_go *)m);
+        break;
+    case COPY_STOP:
+        r = receiver_find(a, 0, ((const struct copy_go *)m)->member);
+        if (r != NULL && r->member != 0) {
+            receiver_end(r);
+        }
+        break;
+    case COPY_CHUNK: {
+        struct snapshot_chunk *chunk = (struct snapshot_chunk *)m;
+        copy_incoming_chunk(&a->incoming, a->data_dir, a->generation, a->links->raft, &chunk);
+        return;
+    }
+    case COPY_DISCARD:
+        copy_incoming_discard(&a->incoming, a->data_dir);
+        break;
     case COPY_INSTALL: /* what is under way goes on with the table it began with */
         a->generation = ((const struct raft_index *)m)->index;
+        copy_incoming_installed(&a->incoming);
         kv_hasher_close(&a->hasher);
         if (a->hashing) {
             hash_done(a, ERR_LEADER_CHANGED);
@@ -388,7 +562,7 @@ static void handle(void *self, struct msg *m, uint64_t now_us)
         break;
     case COPY_CANCEL: {
         uint64_t number = ((const struct copy_ack *)m)->number;
-        r = number != 0 ? receiver_find(a, number) : NULL;
+        r = number != 0 ? receiver_find(a, number, 0) : NULL;
         if (r != NULL) {
             receiver_end(r);
         }
@@ -448,6 +622,7 @@ static void destroy(void *self)
         kv_snapshot_close(&a->slots[i].snapshot);
     }
     kv_hasher_close(&a->hasher);
+    kv_incoming_close(&a->incoming.file);
     mem_free(a);
 }
 
@@ -461,13 +636,14 @@ static const struct actor_ops copy_actor_ops = {
 };
 
 struct actor *copy_actor_create(const char *data_dir, uint64_t generation,
-                                const struct node_actors *actors)
+                                uint64_t bytes_per_second, const struct node_actors *actors)
 {
     struct copy_actor *a = mem_zalloc(sizeof(*a));
     ASSERT(strlen(data_dir) <= PATH_TEXT_MAX);
     memcpy(a->data_dir, data_dir, strlen(data_dir) + 1);
     a->links = actors;
     a->generation = generation;
+    a->bytes_per_second = bytes_per_second;
     for (size_t i = 0; i < COPY_RECEIVERS_MAX; i++) {
         a->receivers[i].slot = NO_SLOT;
     }

@@ -146,6 +146,12 @@ static bool commit_waiting(struct log_actor *a, uint64_t now_us)
         if (error != OK) {
             fail(error, "append");
         }
+        if (persist->persist.reset_index != 0) {
+            error = log_db_set_generation(a->db, persist->group, persist->kv_generation);
+        }
+        if (error != OK) {
+            fail(error, "generation");
+        }
         a->bytes += persist->persist.entries != NULL ? persist->persist.entries->bytes : 0;
     }
     if (a->trim_pending) {

@@ -135,3 +135,9 @@ void release_install(struct msg *m)
     kv_reader_close(&install->reader);
     kv_reader_close(&install->watch_reader);
 }
+
+void release_snapshot_chunk(struct msg *m)
+{
+    struct snapshot_chunk *chunk = (struct snapshot_chunk *)m;
+    bytes_free(&chunk->octets);
+}

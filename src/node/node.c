@@ -241,13 +241,15 @@ void node_create_core(const struct config *config, struct node_stores *stores, u
         .uncommitted_bytes_max = config->raft.uncommitted_bytes_max,
         .apply_bytes_max = config->raft.apply_bytes_max,
         .disk_stall_ms = config->raft.disk_stall_ms,
+        .log_keep_bytes = config->raft.log_keep_bytes,
     };
     stores->tail = NULL;
 
     actors->timer = timer_actor_create();
     actors->log = log_actor_create(stores->log, actors);
     actors->flush = flush_actor_create(stores->writer, config->data_dir, actors);
-    actors->copy = copy_actor_create(config->data_dir, stores->meta.generation, actors);
+    actors->copy = copy_actor_create(config->data_dir, stores->meta.generation,
+                                     config->raft.snapshot_bytes_per_second, actors);
     actors->apply = apply_actor_create(kv_create(&stores->reader, &stores->meta, &limits), boot_id,
                                        config, actors);
     actors->watch = watch_actor_create(&stores->watch_reader, config, seed, actors);

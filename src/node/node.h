@@ -72,9 +72,9 @@ void node_create_core(const struct config *config, struct node_stores *stores, u
 
 struct actor *timer_actor_create(void);
 struct actor *log_actor_create(struct log_db *db, const struct node_actors *actors);
-/* Reads kv.db as a whole: hashes and copies. data_dir is copied. */
+/* Reads kv.db as a whole: hashes and copies. data_dir is copied. bytes_per_second: of copies to members; 0: no limit. */
 struct actor *copy_actor_create(const char *data_dir, uint64_t generation,
-                                const struct node_actors *actors);
+                                uint64_t bytes_per_second, const struct node_actors *actors);
 /* data_dir is copied. */
 struct actor *flush_actor_create(struct kv_writer *writer, const char *data_dir,
                                  const struct node_actors *actors);

@@ -111,6 +111,7 @@ static void send_persist(struct raft_actor *a)
     raft_status(a->core, &status);
     persist->leader_id = status.leader;
     persist->commit_index = status.commit_index;
+    persist->kv_generation = raft_snapshots_persist(&a->snapshots, &persist->persist);
     a->effects.persist.entries = NULL;
     a->effects.has_persist = false;
     if (a->founding && a->founding_sequence == 0) {
@@ -273,6 +274,7 @@ static void carry_out(struct raft_actor *a, uint64_t now_us)
     for (size_t i = 0; i < out->read_count; i++) {
         raft_reads_answer(a, &out->reads[i]);
     }
+    raft_snapshots_wanted(&a->snapshots);
     if (out->log_read_from != 0) {
         struct log_read *read = MSG_NEW(struct log_read, LOG_READ, NULL);
         read->group = GROUP_DEFAULT;
@@ -310,10 +312,29 @@ static void started(void *self, uint64_t now_us)
     a->bootstrap_dirty = true;
     a->quiet_at_us =
         now_us + QUIET_ELECTION_TIMEOUTS * 1000 * (uint64_t)a->config.raft.election_timeout_ms;
+    raft_snapshots_init(&a->snapshots, a->core, &a->effects, &a->peers, &a->to, a->own.member_id,
+                        (uint64_t)a->config.raft.election_timeout_ms * 1000);
     raft_peers_init(&a->peers, &a->config, &a->own, raft_configuration(a->core), &a->to);
     a->effects.state_changed = true; /* tell everybody where we start */
     a->seen_configuration_index = UINT64_MAX;
     a->armed_at_us = UINT64_MAX;
+}
+
+/* The core hears of it for its term; what is in it is for the copy actor. */
+static void take_snapshot_message(struct raft_actor *a, struct raft_message *message,
+                                  uint64_t now_us)
+{
+    struct bytes chunk = message->chunk;
+    message->chunk = (struct bytes){0};
+    const struct raft_message head = *message;
+    struct raft_event event = {.type = RAFT_EVENT_RECEIVED, .now_us = now_us, .received = message};
+    raft_actor_step(a, &event);
+    if (head.type == RAFT_INSTALL_SNAPSHOT) {
+        raft_snapshots_take_chunk(&a->snapshots, &head, &chunk);
+    } else {
+        raft_snapshots_take_reply(&a->snapshots, &head, now_us);
+    }
+    bytes_free(&chunk);
 }
 
 static void take_received(struct raft_actor *a, struct raft_received *received, uint64_t now_us)
@@ -345,6 +366,8 @@ static void take_received(struct raft_actor *a, struct raft_received *received, 
     case RAFT_READ_INDEX_REPLY:
     case RAFT_INSTALL_SNAPSHOT:
     case RAFT_INSTALL_SNAPSHOT_REPLY:
+        take_snapshot_message(a, message, now_us);
+        return;
     case RAFT_TIMEOUT_NOW:
         break;
     }
@@ -361,6 +384,7 @@ static void take_peer_up(struct raft_actor *a, const struct raft_peer_up *up, ui
     struct raft_event event = {
         .type = RAFT_EVENT_PEER_UP, .now_us = now_us, .peer = up->hello.member_id};
     raft_actor_step(a, &event);
+    raft_snapshots_peer_up(&a->snapshots, up->hello.member_id, now_us);
 }
 
 static void take_peer_down(struct raft_actor *a, const struct raft_peer_down *down, uint64_t now_us)
@@ -372,6 +396,19 @@ static void take_peer_down(struct raft_actor *a, const struct raft_peer_down *do
     struct raft_event event = {
         .type = RAFT_EVENT_PEER_DOWN, .now_us = now_us, .peer = down->member_id};
     raft_actor_step(a, &event);
+}
+
+/* A received table stands for entries this node will not see: what becomes of its requests among them is not to be
+ * known (requests.h cannot speak for them). */
+static void tell_unknown(struct raft_actor *a)
+{
+    for (size_t i = 0; i < a->to.client_count; i++) {
+        if (a->barrier.current[i] != 0) {
+            struct client_barrier *unknown = MSG_NEW(struct client_barrier, CLIENT_UNKNOWN, NULL);
+            unknown->request_id = a->barrier.current[i];
+            ACTOR_SEND(a->to.clients[i], unknown);
+        }
+    }
 }
 
 static void handle(void *self, struct msg *m, uint64_t now_us)
@@ -402,6 +439,15 @@ static void handle(void *self, struct msg *m, uint64_t now_us)
     case RAFT_PEER_UP:
         take_peer_up(a, (const struct raft_peer_up *)m, now_us);
         break;
+    case RAFT_SNAPSHOT_READY:
+        raft_snapshots_ready(&a->snapshots, (const struct snapshot_ready *)m, now_us);
+        break;
+    case RAFT_SNAPSHOT_CHUNK:
+        raft_snapshots_send_chunk(&a->snapshots, (struct snapshot_chunk *)m);
+        break;
+    case RAFT_CHUNK_TAKEN:
+        raft_snapshots_taken(&a->snapshots, (const struct snapshot_taken *)m, now_us);
+        break;
     case RAFT_STRANGER: {
         struct peer_socket *socket = (struct peer_socket *)m;
         raft_peers_stranger(&a->peers, &socket);
@@ -418,6 +464,9 @@ static void handle(void *self, struct msg *m, uint64_t now_us)
         event.type = RAFT_EVENT_DURABLE;
         event.sequence = ((const struct raft_durable *)m)->sequence;
         raft_actor_step(a, &event);
+        if (raft_snapshots_durable(&a->snapshots, event.sequence)) {
+            tell_unknown(a);
+        }
         if (a->founding && a->founding_sequence != 0 && event.sequence >= a->founding_sequence) {
             a->founding = false;
             raft_actor_identity(a);
@@ -469,6 +518,7 @@ static void handle(void *self, struct msg *m, uint64_t now_us)
             raft_actor_step(a, &event);
             held_expire(&a->held, now_us);
             raft_reads_expire(a, now_us);
+            raft_snapshots_tick(&a->snapshots, now_us);
         }
         break;
     }

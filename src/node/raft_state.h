@@ -20,6 +20,7 @@
 #include "raft_actor.h"
 #include "raft_members.h"
 #include "raft_peers.h"
+#include "raft_snapshots.h"
 #include "requests.h"
 
 /* Reads waiting for one batch of the core. */
@@ -46,6 +47,7 @@ struct raft_actor {
     struct raft_pilot pilot;
     bool stopping;
     uint64_t stop_at_us; /* stop at the latest */
+    struct raft_snapshots snapshots;
     bool bootstrap_dirty, quiet_seen;
     uint64_t quiet_at_us; /* whoever has a cluster of our name would have called by then */
     enum bootstrap_action bootstrap_said;

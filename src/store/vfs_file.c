@@ -113,19 +113,36 @@ enum err vfs_file_size(struct vfs_file *file, uint64_t *out)
     return error;
 }
 
+/* SQLite asks its VFS for a database page at a time at most; the unix one cuts a greater count to its low 17 bits. */
+#define VFS_PIECE_BYTES ((size_t)65536)
+
 enum err vfs_file_read(struct vfs_file *file, uint64_t offset, void *out, size_t size)
 {
-    int rc = file->methods->pMethods->xRead(file->methods, out, (int)size, (sqlite3_int64)offset);
-    if (rc == SQLITE_IOERR_SHORT_READ) {
-        return ERR_TRUNCATED;
+    for (size_t at = 0; at < size; at += VFS_PIECE_BYTES) {
+        size_t piece = size - at < VFS_PIECE_BYTES ? size - at : VFS_PIECE_BYTES;
+        int rc = file->methods->pMethods->xRead(file->methods, (uint8_t *)out + at, (int)piece,
+                                                (sqlite3_int64)(offset + at));
+        if (rc == SQLITE_IOERR_SHORT_READ) {
+            return ERR_TRUNCATED;
+        }
+        if (rc != SQLITE_OK) {
+            return io_error(rc);
+        }
     }
-    return io_error(rc);
+    return OK;
 }
 
 enum err vfs_file_write(struct vfs_file *file, uint64_t offset, const void *data, size_t size)
 {
-    return io_error(
-        file->methods->pMethods->xWrite(file->methods, data, (int)size, (sqlite3_int64)offset));
+    for (size_t at = 0; at < size; at += VFS_PIECE_BYTES) {
+        size_t piece = size - at < VFS_PIECE_BYTES ? size - at : VFS_PIECE_BYTES;
+        int rc = file->methods->pMethods->xWrite(file->methods, (const uint8_t *)data + at,
+                                                 (int)piece, (sqlite3_int64)(offset + at));
+        if (rc != SQLITE_OK) {
+            return io_error(rc);
+        }
+    }
+    return OK;
 }
 
 enum err vfs_file_sync(struct vfs_file *file)

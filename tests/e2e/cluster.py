@@ -182,7 +182,7 @@ class Node:
                                    self.data_dir, self.client_address, self.peer_address,
                                    members or self.cluster.nodes.values(),
                                    self.cluster.election_timeout_ms, self.cluster.heartbeat_ms,
-                                   self.cluster.extra + extra))
+                                   self.cluster.extra + extra, self.cluster.raft))
 
     def start(self, stderr=None, args=()):
         assert not self.alive(), f"{self.name} runs already"
@@ -273,14 +273,14 @@ class Node:
 
 
 def config_text(cluster_name, node_name, data_dir, listen_client, listen_peer, members,
-                election_timeout_ms, heartbeat_ms, extra=""):
+                election_timeout_ms, heartbeat_ms, extra="", raft=""):
     lines = [f'cluster = "{cluster_name}";', f'node = "{node_name}";', f'data_dir = "{data_dir}";',
              f'listen_client = "{listen_client}";', f'listen_peer = "{listen_peer}";', "members = ("]
     lines.append(",\n".join(f'    {{ name = "{m.name}"; peer = "{m.peer_address}"; '
                             f'client = "{m.client_address}"; }}' for m in members))
     lines.append(");")
     lines.append(f"raft = {{ election_timeout_ms = {election_timeout_ms}; "
-                 f"heartbeat_ms = {heartbeat_ms}; }};")
+                 f"heartbeat_ms = {heartbeat_ms}; {raft} }};")
     if extra:
         lines.append(extra)
     return "\n".join(lines) + "\n"
@@ -292,7 +292,7 @@ _clusters = []
 class Cluster:
     """Nodes n1..nN with their files; configured, not started."""
 
-    def __init__(self, count=3, name="test", election_timeout_ms=500, heartbeat_ms=50, extra=""):
+    def __init__(self, count=3, name="test", election_timeout_ms=500, heartbeat_ms=50, extra="", raft=""):
         for program in (HOLDFASTD, HOLDFASTCTL):
             if not os.access(program, os.X_OK):
                 raise SystemExit(f"{program} is missing; build it with: make all (or set HOLDFAST_BIN)")
@@ -300,6 +300,7 @@ class Cluster:
         self.election_timeout_ms = election_timeout_ms
         self.heartbeat_ms = heartbeat_ms
         self.extra = extra
+        self.raft = raft
         self.directory = tempfile.mkdtemp(prefix="holdfast-e2e-")
         self.nodes = {}
         for i in range(count):

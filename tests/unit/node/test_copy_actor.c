@@ -37,7 +37,7 @@ static void set_up(struct copies *c, int keys)
     fixture_flush(&c->kv);
     c->actors.client_count = 1;
     c->actors.clients[0] = hand_receiver();
-    c->copy = copy_actor_create(c->kv.directory, 0, &c->actors);
+    c->copy = copy_actor_create(c->kv.directory, 0, 0, &c->actors);
     hand_started(c->copy, 1);
 }
 
@@ -273,7 +273,7 @@ static void leftovers_are_removed(void)
     set_up(&c, 10);
     test_file_write(c.kv.directory, "group-0/snapshot-1.db", view_of_text("half a copy"));
     CU_ASSERT_TRUE(slot_exists(&c, 1));
-    struct actor *again = copy_actor_create(c.kv.directory, 0, &c.actors);
+    struct actor *again = copy_actor_create(c.kv.directory, 0, 0, &c.actors);
     hand_started(again, 2);
     CU_ASSERT_FALSE(slot_exists(&c, 1));
     actor_destroy(again);

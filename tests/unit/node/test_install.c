@@ -57,7 +57,7 @@ static void set_up(struct rig *r)
     r->actors.client_count = 1;
     r->actors.clients[0] = hand_receiver();
     r->actors.flush = flush_actor_create(writer, r->folder, &r->actors);
-    r->actors.copy = copy_actor_create(r->folder, 0, &r->actors);
+    r->actors.copy = copy_actor_create(r->folder, 0, 0, &r->actors);
     r->actors.apply = apply_actor_create(kv_create(&reader, &meta, &limits), 7, NULL, &r->actors);
     r->actors.watch = watch_actor_create(&watch_reader, &r->config, 5, &r->actors);
     hand_started(r->actors.flush, r->now_us);

@@ -74,6 +74,14 @@ static enum err receive(const char *folder, const struct bytes *octets, size_t c
     return error;
 }
 
+/* Unused pages behind the end: SQLite does not mind. */
+static void octets_grow(struct bytes *octets)
+{
+    octets->data = mem_realloc(octets->data, octets->size + 262144);
+    memset(octets->data + octets->size, 0, 262144);
+    octets->size += 262144;
+}
+
 static void whole(void)
 {
     struct fixture f;
@@ -86,6 +94,11 @@ static void whole(void)
     fixture_flush(&f);
     test_file_write(f.directory, "group-0/kv-1.db-wal", view_of_text("of an attempt before"));
     CU_ASSERT_EQUAL(receive(f.directory, &octets, 5000, &facts), OK);
+    /* a power of two that SQLite's own VFS would cut to nothing */
+    octets_grow(&octets);
+    CU_ASSERT_EQUAL(receive(f.directory, &octets, 131072, &facts), OK);
+    octets.size -= 262144;
+    CU_ASSERT_EQUAL(receive(f.directory, &octets, octets.size, &facts), OK);
     CU_ASSERT_EQUAL(facts.applied_index, 300);
     CU_ASSERT_EQUAL(facts.revision, 301);
     CU_ASSERT_EQUAL(facts.generation, 1);
