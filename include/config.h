@@ -77,6 +77,8 @@ struct config {
         uint32_t disk_stall_ms;
         uint64_t log_keep_bytes;
         uint64_t snapshot_bytes_per_second;
+        uint64_t read_lag_max_entries;
+        bool leader_lease;
     } raft;
 
     struct {

@@ -141,6 +141,12 @@ struct raft_boot {
     /* Age of a write that is not durable at which a leader gives way to members whose disks work, and from which on
      * this node does not stand for election (trap 49); 0: never. */
     uint32_t disk_stall_ms;
+    /* Reads by lease while this node leads (leader_lease.c). Safe only where every member has vote_guard and the
+     * same election timeout, and clocks go at most a seventh wrong. */
+    bool leader_lease;
+    /* Vote for nobody within an election timeout of this start or of the last word of a leader, unless that leader
+     * wants it: it may be reading by a lease, whatever this node's own setting is (trap 10). Nodes always set it. */
+    bool vote_guard;
     uint64_t window_bytes;          /* appends in flight per follower */
     uint64_t append_bytes_max;      /* data octets in one append_entries */
     uint64_t cache_bytes_max;       /* applied entries kept in memory for followers */
@@ -286,6 +292,8 @@ struct raft_persist {
 struct raft_read_answer {
     uint64_t batch;
     uint64_t index; /* apply at least this before reading */
+    /* OK: whatever was committed anywhere before this moment of our own clock is at or below index. */
+    uint64_t as_of_us;
     enum err error; /* OK, or ERR_LEADER_CHANGED: the batch must be asked again or failed */
 };
 

@@ -5,11 +5,12 @@
  * monotonic clock in the process; tests/sim replaces this file by a scheduler of one thread.
  *
  * One round of the loop
- *   1. read the clock once; everything in this round happens at that `now_us`
+ *   1. read the clock; everything in this round up to the flush happens at that `now_us`
  *   2. handle up to ACTOR_BATCH_MAX messages
  *   3. ready descriptors: those the last sleep reported, else a look that does not wait
  *   4. the deadline, if it has passed
- *   5. flush, if anything was called
+ *   5. flush, if anything was called; at a time read after everything was taken that it answers, so that what
+ *      holds by the clock (a leader's lease) held when it was asked, however long the thread was stopped
  *   6. sleep, unless the batch was full; the inbox's protocol (inbox.h, promise 5) guards the gap
  *
  * The clock is CLOCK_BOOTTIME: it goes on in suspend, so a node that wakes up knows how long it was
@@ -474,7 +475,7 @@ static void actor_loop(struct actor *a)
             a->ops->expired(a->self, now_us);
         }
         if (a->called && a->ops->flush != NULL) {
-            a->ops->flush(a->self, now_us);
+            a->ops->flush(a->self, clock_now_us());
         }
         if (a->called) {
             a->figures.rounds++;

@@ -88,6 +88,11 @@
     X("raft", "snapshot_bytes_per_second", CONFIG_U64, struct config,                              \
       raft.snapshot_bytes_per_second, "bytes", 0, 1024 * GIB, 0,                                   \
       "how fast snapshots are sent to members; 0: as fast as it goes")                             \
+    X("raft", "read_lag_max_entries", CONFIG_U64, struct config, raft.read_lag_max_entries,        \
+      "entries", 1, INT64_C(1) << 40, 20000,                                                       \
+      "how far this node may be behind to answer a linearizable read; beyond it reads are refused") \
+    X("raft", "leader_lease", CONFIG_FLAG, struct config, raft.leader_lease, "", 0, 1, 0,          \
+      "true: a leader answers reads by its lease, without asking; relies on the clocks")           \
                                                                                                    \
     X("kv", "flush_changes_max", CONFIG_U32, struct config, kv.flush_changes_max, "changes", 1,    \
       1000000, 20000, "changes written to kv.db in one transaction")                               \

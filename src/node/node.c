@@ -235,6 +235,8 @@ void node_create_core(const struct config *config, struct node_stores *stores, u
         .last_persist_sequence = found->persist_sequence,
         .election_timeout_ms = config->raft.election_timeout_ms,
         .heartbeat_ms = config->raft.heartbeat_ms,
+        .leader_lease = config->raft.leader_lease,
+        .vote_guard = true,
         .window_bytes = config->raft.window_bytes,
         .append_bytes_max = config->raft.append_bytes_max,
         .cache_bytes_max = config->raft.cache_bytes_max,

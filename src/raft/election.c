@@ -48,9 +48,11 @@ static void draw_timeout(struct raft *r)
     r->election_deadline_us = r->now_us + r->election_timeout_us + r->election_spread_us;
 }
 
-void election_init(struct raft *r)
+void election_init(struct raft *r, bool restarted)
 {
     draw_timeout(r);
+    /* Trap 10. Who never had a disk has acknowledged nobody. */
+    r->vote_from_us = restarted ? r->now_us + r->election_timeout_us : 0;
 }
 
 bool election_may_campaign(const struct raft *r)
@@ -71,12 +73,32 @@ void election_leader_heard(struct raft *r, uint64_t leader)
         read_index_leader_changed(r);
     }
     r->last_leader_contact_us = r->now_us;
+    r->leader_heard = true;
     r->election_deadline_us = r->now_us + r->election_timeout_us + r->election_spread_us;
+}
+
+/* The message may have come later than the clock was read that it was handled by, and the leader counts its lease from
+ * the moment it was sent. The answer leaves after this moment, so the promise that it carries covers enough. */
+void election_promise_flush(struct raft *r)
+{
+    if (r->leader_heard && r->role == RAFT_FOLLOWER) {
+        r->last_leader_contact_us = r->now_us;
+        r->vote_from_us = r->now_us + r->election_timeout_us;
+        r->election_deadline_us = raft_max(
+            r->election_deadline_us, r->now_us + r->election_timeout_us + r->election_spread_us);
+    }
+    r->leader_heard = false;
 }
 
 bool election_is_sticky(struct raft *r, const struct raft_message *m)
 {
-    if (m->flag_transfer || r->leader == 0) {
+    if (m->flag_transfer) {
+        return false; /* that leader gave its lease up before it said so (trap 34) */
+    }
+    if (r->vote_guard && r->role != RAFT_LEADER && r->now_us < r->vote_from_us) {
+        return true; /* also when a higher term made this node forget who leads */
+    }
+    if (r->leader == 0) {
         return false;
     }
     if (r->role == RAFT_LEADER) {

@@ -175,6 +175,7 @@ static void heal_flush(struct raft *r)
 
 static void flush(struct raft *r, struct raft_effects *out)
 {
+    election_promise_flush(r);
     election_flush(r);
     if (r->role == RAFT_LEADER) {
         replication_advance_commit(r);
@@ -451,6 +452,8 @@ struct raft *raft_create(const struct raft_boot *boot)
     r->heartbeat_us = (uint64_t)boot->heartbeat_ms * 1000;
     r->disk.stall_us = (uint64_t)boot->disk_stall_ms * 1000;
     r->disk.expected_us = boot->now_us;
+    r->leader_lease = boot->leader_lease;
+    r->vote_guard = boot->vote_guard;
     r->window_bytes = boot->window_bytes;
     r->append_bytes_max = boot->append_bytes_max;
     r->cache_bytes_max = boot->cache_bytes_max;
@@ -479,7 +482,7 @@ struct raft *raft_create(const struct raft_boot *boot)
 
     membership_init(r, boot);
     membership_commit(r);
-    election_init(r);
+    election_init(r, boot->last_persist_sequence > 0);
     read_index_init(r);
     struct entries *tail = boot->tail;
     entries_free(&tail);

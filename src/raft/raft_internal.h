@@ -46,6 +46,9 @@
 #define LOG_TRIM_STEP_ENTRIES    5
 #endif
 
+#define READ_RETRY_US                                                                              \
+    UINT64_C(20000) /* a question not answered by then is asked again, at the earliest */
+#define LEASE_PARTS                    3  /* a lease is so many quarters of an election timeout */
 #define LOG_KEEP_MARKS                 16 /* log_keep_bytes is kept to a sixteenth */
 #define LOG_KEEP_FACTOR                4 /* of log_keep_bytes may lie behind a snapshot that is on its way */
 #define PROGRESS_MAX                   (2 * MEMBERS_MAX) /* members, and former ones that do not know it yet */
@@ -230,7 +233,11 @@ struct read_request {
     uint64_t from;     /* a follower's: who asks */
     uint64_t read_id;  /* a follower's: its id; own: under which we asked the leader, 0: not yet */
     uint64_t asked_us; /* own, as a follower: when we asked last */
-    uint64_t round;    /* as leader: confirmed by acknowledgements of >= this; 0: none yet */
+    uint64_t first_asked_us; /* ... and first under this id */
+    uint64_t closed_us;      /* own: when it was closed; every answer was found later than that */
+    bool
+        vouched; /* a follower's: it is no damaged one, so its question is its acknowledgement too */
+    uint64_t round;      /* as leader: confirmed by acknowledgements of >= this; 0: none yet */
     uint64_t read_index; /* commit_index when the round began */
 };
 
@@ -281,6 +288,7 @@ struct raft {
     /* Settings, never changed. */
     uint64_t id;
     uint64_t election_timeout_us, heartbeat_us;
+    bool leader_lease, vote_guard;
     uint64_t window_bytes, append_bytes_max, cache_bytes_max, uncommitted_bytes_max;
     uint64_t apply_bytes_max;
     uint64_t trim_slack_entries, trim_step_entries; /* the constants; smaller in tests */
@@ -313,6 +321,8 @@ struct raft {
     uint64_t election_deadline_us;
     uint64_t election_spread_us; /* random part of the timeout, drawn anew at each attempt */
     uint64_t last_leader_contact_us;
+    bool leader_heard;     /* since the last flush */
+    uint64_t vote_from_us; /* with vote_guard: no vote before */
     uint64_t votes[MEMBERS_MAX];
     size_t vote_count;
     bool own_vote_counted; /* a candidate's vote for itself is on disk */
@@ -342,6 +352,8 @@ struct raft {
     uint64_t transfer_deadline_us;
 
     struct disk_health disk;
+    /* leader_lease.c */
+    bool lease_given_up; /* leader: for good in this term */
 
     /* cluster_time.c */
     uint64_t cluster_time_us;
@@ -355,6 +367,7 @@ struct raft {
     struct read_request reads[READ_REQUESTS_MAX];
     size_t read_count;
     uint64_t read_round, confirmed_round;
+    uint64_t round_trip_us; /* how long answers take: the longest, slowly forgotten */
     uint64_t read_id_next;
     uint64_t heal_read_id, heal_asked_us; /* a damaged node's own question (trap 22) */
     uint64_t heal_index;                  /* its answer; UINT64_MAX: none yet */
@@ -379,7 +392,8 @@ uint64_t raft_min(uint64_t a, uint64_t b);
 
 /* ---- election.c ------------------------------------------------------------------------------------- */
 
-void election_init(struct raft *r);
+/* restarted: it has had a disk before, and may have acknowledged a leader. */
+void election_init(struct raft *r, bool restarted);
 void election_tick(struct raft *r);
 /* The leader wants this node to take over: stand at once, without a pre-vote. */
 void election_campaign_for_transfer(struct raft *r);
@@ -390,6 +404,8 @@ void election_peer_up(struct raft *r, uint64_t peer);
 bool election_may_campaign(const struct raft *r);
 /* A leader was heard in the current term: start the timeout again. */
 void election_leader_heard(struct raft *r, uint64_t leader);
+/* FLUSH, before anything is answered: what this node promises the leader it has heard counts from now. */
+void election_promise_flush(struct raft *r);
 /* Take a term >= the current one as a follower; leader 0: not known. */
 void election_become_follower(struct raft *r, uint64_t term, uint64_t leader);
 void election_on_request(struct raft *r, const struct raft_message *m);
@@ -488,8 +504,20 @@ void cluster_time_start(struct raft *r); /* just became leader */
 void cluster_time_flush(struct raft *r);
 uint64_t cluster_time_deadline_us(const struct raft *r);
 
+/* ---- leader_lease.c ------------------------------------------------------------------------------------ */
+
+void leader_lease_start(struct raft *r); /* just became leader */
+/* Another member is about to be told to stand for election (trap 34). */
+void leader_lease_give_up(struct raft *r);
+/* Nobody else leads, as of now_us of this FLUSH. */
+bool leader_lease_holds(struct raft *r);
+
 /* ---- read_index.c -------------------------------------------------------------------------------------- */
 
+/* A question asked at asked_us has been answered. */
+void read_index_round_trip(struct raft *r, uint64_t asked_us);
+/* Leader: the member has not acknowledged a round that still matters, for so long that it may be lost. */
+bool read_index_round_lost(const struct raft *r, const struct progress *p);
 void read_index_init(struct raft *r);
 uint64_t read_index_join(struct raft *r);
 /* Role, leader or term changed: what was asked must be asked again. */

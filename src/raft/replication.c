@@ -108,6 +108,7 @@ void replication_start(struct raft *r)
     r->term_first_index = no_op.index;
     r->commit_stale = true;
     cluster_time_start(r);
+    leader_lease_start(r);
 }
 
 void replication_stop(struct raft *r)
@@ -337,6 +338,9 @@ void replication_on_reply(struct raft *r, const struct raft_message *m)
     if (!m->flag_no_vote && m->read_round <= p->sent_round) {
         p->acked_round = raft_max(p->acked_round, m->read_round);
     }
+    if (m->sent_us != 0 && m->sent_us <= p->sent_us) {
+        read_index_round_trip(r, m->sent_us);
+    }
     if (!m->flag_no_vote && m->sent_us <= p->sent_us) {
         p->acked_sent_us = raft_max(p->acked_sent_us, m->sent_us);
     }
@@ -513,6 +517,9 @@ static bool must_speak(const struct raft *r, const struct progress *p)
     }
     if (p->sent_round < r->read_round && r->read_round > r->confirmed_round &&
         configuration_is_voter(membership_current(r), p->id)) {
+        return true;
+    }
+    if (read_index_round_lost(r, p)) {
         return true;
     }
     /* Requests that came in at a follower are answered there, so it hears of a commit at once. */

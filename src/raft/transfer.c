@@ -12,8 +12,8 @@
  * on, and drops it; so does whoever is in another term, or hears another leader. What still arrives late does no
  * harm but an election.
  *
- * There are no leader leases to give up first (trap 34): reads are confirmed by rounds, and a round is acknowledged
- * in its term or not at all.
+ * A lease is given up before timeout_now is said, for the rest of the term (trap 34): the word may arrive at any time.
+ * Rounds need no such care: one is acknowledged in its term or not at all.
  *
  * Invariants
  *  1. transfer_target is set only while this node leads, and never to itself.
@@ -80,6 +80,7 @@ void transfer_stop(struct raft *r)
 
 static void say_timeout_now(struct raft *r, uint64_t target, struct raft_effects *out)
 {
+    leader_lease_give_up(r);
     struct raft_message m = {
         .type = RAFT_TIMEOUT_NOW,
         .to = target,

@@ -5,6 +5,24 @@
  */
 #include "cluster_internal.h"
 
+/* ---- clocks ------------------------------------------------------------------------------------- */
+
+uint64_t cluster_clock_us(const struct cluster *c, uint64_t id)
+{
+    int64_t gained = (int64_t)(c->now_us - CLUSTER_START_US) * c->drift_permille[id] / 1000;
+    return (uint64_t)((int64_t)c->now_us + gained);
+}
+
+/* The first moment at which the node's clock shows at least at_us. */
+static uint64_t true_time_us(const struct cluster *c, uint64_t id, uint64_t at_us)
+{
+    if (at_us == UINT64_MAX || at_us <= CLUSTER_START_US || c->drift_permille[id] == 0) {
+        return at_us;
+    }
+    uint64_t after_us = at_us - CLUSTER_START_US;
+    return CLUSTER_START_US + after_us * 1000 / (uint64_t)(1000 + c->drift_permille[id]) + 1;
+}
+
 /* ---- making ------------------------------------------------------------------------------------- */
 
 struct cluster *cluster_create(size_t count, uint64_t seed)
@@ -203,7 +221,7 @@ void cluster_start(struct cluster *c, uint64_t id)
     struct raft_boot boot = {
         .id = id,
         .seed = random_next(&c->random),
-        .now_us = c->now_us,
+        .now_us = cluster_clock_us(c, id),
         .current_term = d->current_term,
         .voted_for = d->voted_for,
         .trimmed_index = d->trimmed_index,
@@ -220,6 +238,8 @@ void cluster_start(struct cluster *c, uint64_t id)
         .last_persist_sequence = d->sequence,
         .election_timeout_ms = CLUSTER_ELECTION_MS,
         .heartbeat_ms = CLUSTER_HEARTBEAT_MS,
+        .leader_lease = c->leader_lease,
+        .vote_guard = c->leader_lease,
         .window_bytes = c->window_bytes,
         .append_bytes_max = c->append_bytes_max,
         .cache_bytes_max = c->cache_bytes_max,
@@ -680,9 +700,9 @@ void cluster_step_only(struct cluster *c, uint64_t id, struct raft_event *event)
 {
     struct cluster_node *n = cluster_node(c, id);
     ASSERT(n->up);
-    event->now_us = c->now_us;
+    event->now_us = cluster_clock_us(c, id);
     raft_step(n->raft, event, &n->effects);
-    n->tick_us = n->effects.deadline_us;
+    n->tick_us = true_time_us(c, id, n->effects.deadline_us);
     if (n->raft->role != n->role_seen || n->raft->current_term != n->term_seen) {
         n->role_seen = n->raft->role;
         n->term_seen = n->raft->current_term;
@@ -717,7 +737,8 @@ void cluster_tick(struct cluster *c, uint64_t id)
 
 void cluster_time_out(struct cluster *c, uint64_t id)
 {
-    c->now_us = raft_max(c->now_us, cluster_node(c, id)->raft->election_deadline_us);
+    c->now_us =
+        raft_max(c->now_us, true_time_us(c, id, cluster_node(c, id)->raft->election_deadline_us));
     cluster_tick(c, id);
 }
 

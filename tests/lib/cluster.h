@@ -134,7 +134,9 @@ struct cluster {
     uint64_t trim_slack_entries, trim_step_entries; /* 0: the core's own */
     uint64_t log_keep_bytes;
     uint32_t disk_stall_ms; /* 0: nobody gives way for his disk */
-    bool snapshots_held; /* snapshots_wanted is answered by the test */
+    bool leader_lease;                             /* and every node has vote_guard */
+    int64_t drift_permille[CLUSTER_NODES_MAX + 1]; /* by node id: its clock gains so much */
+    bool snapshots_held;                           /* snapshots_wanted is answered by the test */
 
     /* the network */
     struct cluster_flight *flights;
@@ -166,6 +168,9 @@ struct cluster_node *cluster_node(struct cluster *c, uint64_t id);
  * entries of one index and term are the same on every node. */
 void cluster_set_log(struct cluster *c, uint64_t id, const uint64_t *terms);
 void cluster_set_term(struct cluster *c, uint64_t id, uint64_t current_term, uint64_t voted_for);
+
+/* What the node's own clock shows now. */
+uint64_t cluster_clock_us(const struct cluster *c, uint64_t id);
 
 /* Start a node from its disk. kv starts at its kv_durable_index. */
 void cluster_start(struct cluster *c, uint64_t id);

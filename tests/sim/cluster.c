@@ -191,6 +191,8 @@ static void draw_config(struct cluster *c, struct config *shared)
     shared->raft.cache_bytes_max = small_or_large[draw(c, 0, 2)];
     shared->raft.uncommitted_bytes_max = small_or_large[draw(c, 1, 2)];
     shared->raft.apply_bytes_max = small_or_large[draw(c, 0, 2)];
+    shared->raft.leader_lease = draw(c, 0, 2) == 0;
+    shared->raft.read_lag_max_entries = draw(c, 0, 1) == 0 ? 50 : 20000;
     shared->kv.flush_changes_max = (uint32_t)draw(c, 1, 200);
     shared->kv.flush_interval_ms = (uint32_t)draw(c, 10, 1000);
     shared->kv.flush_bytes_max = 1 << 20;
@@ -260,8 +262,11 @@ struct cluster *cluster_create(uint64_t seed, size_t node_count, bool verbose)
         memcpy(m->config.node, shared.members[i].name, sizeof(m->config.node));
         (void)snprintf(m->config.data_dir, sizeof(m->config.data_dir), "/n%zu", PATH_NODE(i));
         static const int64_t drifts[] = {0, 0, 0, 200, -200, 10000, -10000, 50000, -50000};
-        runner_set_clock(c->runner, PATH_NODE(i), draw(c, 0, 1000000000),
-                         drifts[draw(c, 0, ARRAY_COUNT(drifts) - 1)]);
+        /* What leases promise to stand (trap 35). */
+        static const int64_t lease_drifts[] = {0, 50000, -50000, 100000, -100000, 100000, -100000};
+        int64_t drift = shared.raft.leader_lease ? lease_drifts[draw(c, 0, 6)]
+                                                 : drifts[draw(c, 0, ARRAY_COUNT(drifts) - 1)];
+        runner_set_clock(c->runner, PATH_NODE(i), draw(c, 0, 1000000000), drift);
         disk_cut(c->disk, PATH_NODE(i), DISK_CUT_PROCESS);
     }
     c->restarts = true;

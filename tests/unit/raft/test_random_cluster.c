@@ -4,7 +4,8 @@
  * a seed: messages delayed, lost, doubled and reordered, links cut in one direction, nodes killed with
  * writes under way, disks that hang, connections that break, nodes that come back damaged; in every other
  * seed members also come, go, are promoted and demoted in any number at a time (traps 7, 8, 37 to 42), and leaders
- * are asked to hand over (traps 6, 34, 50). Logs are kept short, so that who was away, or is new, needs a snapshot
+ * are asked to hand over (traps 6, 34, 50). In every third leaders read by leases, with clocks that go up to 10 % wrong
+ * (traps 10, 34, 35). Logs are kept short, so that who was away, or is new, needs a snapshot
  * (traps 46 to 48). The fake
  * cluster asserts Raft Fig. 3's properties (Election Safety, Leader Append-Only, Log Matching, Leader
  * Completeness, State Machine Safety) and linearizable reads after each step (traps 1-17, 22, 28-33).
@@ -20,13 +21,14 @@
 
 #include <stdlib.h>
 
-#define SEEDS_DEFAULT   300
-#define STORM_STEPS     300
-#define STORM_STEP_US   150000
-#define HEAL_US         (60 * CLUSTER_ELECTION_US)
-#define PROPOSALS_BURST 8
-#define SPARES_MAX      5
-#define TRIM_NEVER      (UINT64_C(1) << 40)
+#define SEEDS_DEFAULT      300
+#define STORM_STEPS        300
+#define STORM_STEP_US      150000
+#define HEAL_US            (60 * CLUSTER_ELECTION_US)
+#define PROPOSALS_BURST    8
+#define DRIFT_PERMILLE_MAX 100 /* of a clock, either way */
+#define SPARES_MAX         5
+#define TRIM_NEVER         (UINT64_C(1) << 40)
 
 /* Over all seeds: did it happen at all? */
 static size_t snapshots_installed, changes_begun, leaderships;
@@ -327,6 +329,10 @@ static void run_seed(uint64_t seed)
     c->delay_us_max = 5000;
     c->disk_us_max = 5000;
     c->apply_us_max = 5000;
+    c->leader_lease = seed % 3 == 1;
+    for (uint64_t id = 1; c->leader_lease && id <= c->count; id++) {
+        c->drift_permille[id] = (int64_t)below(c, 2 * DRIFT_PERMILLE_MAX + 1) - DRIFT_PERMILLE_MAX;
+    }
     cluster_start_all(c);
     for (size_t step = 0; step < STORM_STEPS; step++) {
         trouble(c);

@@ -17,6 +17,8 @@
  *   term ID T [VOTE]             before start: its term and vote
  *   short                        before start: logs are trimmed as soon and as far as they may be
  *   small                        before start: one entry per append message
+ *   lease                        before start: leaders read by leases, all keep their promises
+ *   drift ID PERMILLE            before start: its clock gains so much (with -: loses)
  *   start [ID]   crash ID [KEEP] KEEP writes under way are on disk after all
  *   damage ID FROM               while down: the disk lost the log from FROM on
  *   hold | release               messages stay in flight | travel again
@@ -102,6 +104,10 @@ static bool before_start(struct scenario *s, char **words)
         c->log_keep_bytes = ENTRY_OVERHEAD;
     } else if (is(words[0], "stall")) {
         c->disk_stall_ms = (uint32_t)id;
+    } else if (is(words[0], "lease")) {
+        c->leader_lease = true;
+    } else if (is(words[0], "drift")) {
+        c->drift_permille[id] = words[2] == NULL ? 0 : strtoll(words[2], NULL, 10);
     } else if (is(words[0], "small")) {
         c->append_bytes_max = 1;
     } else if (is(words[0], "damage")) {
