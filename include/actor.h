@@ -56,7 +56,8 @@ struct actor_ops {
     /* Takes one message; owns it. */
     void (*handle)(void *self, struct msg *m, uint64_t now_us);
     /* The batch is over: the inbox was found empty, or `batch_max` messages were handled. Called
-     * after every group of handle/ready/expired calls, before the thread may sleep. */
+     * after every group of handle/ready/expired calls, before the thread may sleep. now_us is read anew: it is
+     * not before the moment when anything of the batch was taken, which theirs may be. */
     void (*flush)(void *self, uint64_t now_us);
     /* A watched descriptor is ready. `events` is of EPOLLIN, EPOLLOUT, EPOLLHUP, EPOLLERR. */
     void (*ready)(void *self, int fd, void *tag, uint32_t events, uint64_t now_us);

@@ -41,7 +41,7 @@ enum history_kind {
 #define HISTORY_SHARED_FIRST 10
 #define HISTORY_SHARED_COUNT 8
 #define HISTORY_LOCK_KEY     20
-#define HISTORY_DRIFT_PARTS  50000 /* of a million: no clock is faster or slower by more */
+#define HISTORY_DRIFT_PARTS  100000 /* of a million: no clock is faster or slower by more */
 #define HISTORY_IDS_MAX      16
 enum history_outcome {
     HISTORY_PENDING,

@@ -128,9 +128,11 @@ static void probe_handle(void *self, struct msg *m, uint64_t now_us)
 static void probe_flush(void *self, uint64_t now_us)
 {
     struct probe *p = self;
-    if (now_us != p->group_now_us) {
-        p->now_us_changed_in_group = true;
+    /* Read anew, after everything that it answers was taken (trap 35). */
+    if (now_us < p->last_now_us) {
+        p->now_us_fell = true;
     }
+    p->last_now_us = now_us;
     p->flushed_nothing = p->flushed_nothing || p->since_flush == 0;
     if (p->group_count < ARRAY_COUNT(p->group_sizes)) {
         p->group_sizes[p->group_count++] = p->since_flush;
