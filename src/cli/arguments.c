@@ -29,6 +29,7 @@ enum option_key {
     OPTION_KEYS_ONLY,
     OPTION_COUNT_ONLY,
     OPTION_SERIALIZABLE,
+    OPTION_MAX_STALENESS,
     OPTION_PREV_KV,
     OPTION_VALUE_ONLY,
     OPTION_ORDER,
@@ -81,6 +82,10 @@ static const struct argp_option options[] = {
     {"value-only", OPTION_VALUE_ONLY, NULL, 0, "Print values without their keys", 3},
     {"serializable", OPTION_SERIALIZABLE, NULL, 0,
      "Answer from the asked node's own state at once: may be stale, needs no leader", 3},
+    {"max-staleness", OPTION_MAX_STALENESS, "TIME", 0,
+     "Answer from the asked node's own state if that is surely not older, e.g. 500ms; else as "
+     "usual",
+     3},
     {"order", OPTION_ORDER, "ascend|descend", 0, "Order of the result", 3},
     {"sort-by", OPTION_SORT_BY, "key|version|create|modify|value", 0, "What the order goes by", 3},
     {"min-mod-rev", OPTION_MIN_MOD_REV, "REVISION", 0, "Only keys changed at it or later", 3},
@@ -272,6 +277,8 @@ static bool parse_value(int key, const char *value, struct cli_arguments *a)
         return value[0] != '\0';
     case OPTION_TIMEOUT:
         return parse_timeout(value, &a->timeout_ms);
+    case OPTION_MAX_STALENESS:
+        return parse_timeout(value, &a->max_staleness_ms);
     case OPTION_REV:
         return cli_parse_number(value, 0, INT64_MAX, &a->revision);
     case OPTION_LIMIT:

@@ -45,6 +45,7 @@ struct cli_arguments {
     bool prefix, from_key, keys_only, count_only, serializable, previous, ignore_value,
         ignore_lease;
     bool value_only;
+    uint32_t max_staleness_ms; /* 0: linearizable */
     int64_t revision, limit, lease;
     int sort_order, sort_target;
     int64_t min_mod_revision, max_mod_revision, min_create_revision, max_create_revision;
@@ -69,6 +70,7 @@ struct cli_session {
     const struct cli_arguments *arguments;
     struct grpc_channel *channel; /* to endpoint `at`; NULL: none open */
     size_t at;
+    uint32_t max_staleness_ms; /* of its calls, which are reads; 0: none */
 };
 
 void cli_session_close(struct cli_session *session);

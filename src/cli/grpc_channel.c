@@ -464,7 +464,7 @@ static struct grpc_call *begin(struct grpc_channel *channel,
     if (!settings->stays_open || settings->first.data != NULL) {
         add_message(call, settings->first);
     }
-    const nghttp2_nv headers[] = {
+    nghttp2_nv headers[] = {
         header(":method", "POST"),
         header(":scheme", "http"),
         header(":path", settings->path),
@@ -472,9 +472,16 @@ static struct grpc_call *begin(struct grpc_channel *channel,
         header("te", "trailers"),
         header("content-type", "application/grpc"),
         header("user-agent", "holdfastctl/" HOLDFAST_VERSION),
-        header("hasleader", "true"), /* the last: left out unless asked for */
+        header("", ""), /* the last: left out unless something is asked for */
     };
-    size_t header_count = ARRAY_COUNT(headers) - (settings->has_leader ? 0 : 1);
+    char staleness[16];
+    size_t header_count = ARRAY_COUNT(headers) - 1;
+    if (settings->has_leader) {
+        headers[header_count++] = header("hasleader", "true");
+    } else if (settings->max_staleness_ms > 0) {
+        (void)snprintf(staleness, sizeof(staleness), "%" PRIu32, settings->max_staleness_ms);
+        headers[header_count++] = header("max-staleness-ms", staleness);
+    }
     channel->calls++;
     call->next = channel->first;
     if (call->next != NULL) {
@@ -492,8 +499,17 @@ static struct grpc_call *begin(struct grpc_channel *channel,
 void grpc_channel_call(struct grpc_channel *channel, const char *path, struct view message,
                        grpc_done_fn *done, void *context)
 {
-    struct grpc_stream_settings settings = {
-        .path = path, .first = message, .done = done, .context = context};
+    grpc_channel_read(channel, path, message, 0, done, context);
+}
+
+void grpc_channel_read(struct grpc_channel *channel, const char *path, struct view message,
+                       uint32_t max_staleness_ms, grpc_done_fn *done, void *context)
+{
+    struct grpc_stream_settings settings = {.path = path,
+                                            .first = message,
+                                            .max_staleness_ms = max_staleness_ms,
+                                            .done = done,
+                                            .context = context};
     (void)begin(channel, &settings);
 }
 

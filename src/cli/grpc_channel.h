@@ -57,13 +57,17 @@ void grpc_channel_close(struct grpc_channel **channel);
 /* Begin a unary call. path: "/package.Service/Method", borrowed for ever; message: copied. */
 void grpc_channel_call(struct grpc_channel *channel, const char *path, struct view message,
                        grpc_done_fn *done, void *context);
+/* The same for a read whose answer may be so old (metadata `max-staleness-ms`). */
+void grpc_channel_read(struct grpc_channel *channel, const char *path, struct view message,
+                       uint32_t max_staleness_ms, grpc_done_fn *done, void *context);
 
 struct grpc_stream_settings {
-    const char *path;         /* borrowed for ever */
-    bool stays_open;          /* more may be sent with grpc_call_send; else `first` is all */
-    bool has_leader;          /* metadata `hasleader: true`: refuse without a leader */
-    struct view first;        /* the first message, copied; data NULL and stays_open: none yet */
-    grpc_message_fn *message; /* each message that comes */
+    const char *path;          /* borrowed for ever */
+    bool stays_open;           /* more may be sent with grpc_call_send; else `first` is all */
+    uint32_t max_staleness_ms; /* 0: none */
+    bool has_leader;           /* metadata `hasleader: true`: refuse without a leader */
+    struct view first;         /* the first message, copied; data NULL and stays_open: none yet */
+    grpc_message_fn *message;  /* each message that comes */
     grpc_done_fn *done;
     void *context;
 };

@@ -111,6 +111,10 @@ enum cli_exit command_get(const struct cli_arguments *arguments)
     request.revision = arguments->revision;
     request.keys_only = arguments->keys_only;
     request.count_only = arguments->count_only;
+    if (arguments->serializable && arguments->max_staleness_ms > 0) {
+        bytes_free(&end);
+        return cli_usage("get KEY [RANGE_END] with --serializable or --max-staleness, not both");
+    }
     request.serializable = arguments->serializable;
     request.sort_order = (Etcdserverpb__RangeRequest__SortOrder)arguments->sort_order;
     request.sort_target = (Etcdserverpb__RangeRequest__SortTarget)arguments->sort_target;
@@ -120,6 +124,7 @@ enum cli_exit command_get(const struct cli_arguments *arguments)
     request.max_create_revision = arguments->max_create_revision;
     struct cli_session session = {.arguments = arguments};
     struct cli_answer answer = {0};
+    session.max_staleness_ms = arguments->max_staleness_ms;
     code = cli_call_message(&session, "/etcdserverpb.KV/Range", &request.base, false, &answer);
     cli_session_close(&session);
     bool single = end.size == 0;

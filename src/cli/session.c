@@ -69,7 +69,8 @@ static enum try_result try_once(struct cli_session *session, const char *path, s
         return TRY_NOT_CONNECTED;
     }
     struct waiting_call waiting = {0};
-    grpc_channel_call(session->channel, path, request, take_answer, &waiting);
+    grpc_channel_read(session->channel, path, request, session->max_staleness_ms, take_answer,
+                      &waiting);
     bool in_time = work_until_done(session->channel, &waiting, arguments->timeout_ms);
     if (!in_time || waiting.transport) {
         grpc_channel_close(&session->channel); /* ends the call: `waiting` is not used afterwards */
