@@ -67,6 +67,7 @@
     X(ERR_NO_LEADER, "no leader")                                                                  \
     X(ERR_NOT_LEADER, "not the leader")                                                            \
     X(ERR_LEADER_CHANGED, "leader changed; the request was not carried out")                       \
+    X(ERR_TOO_FAR_BEHIND, "this node lacks too much of the log to answer")                         \
     X(ERR_TIMEOUT, "timed out; the outcome is unknown")                                            \
     X(ERR_OVERLOAD, "too many requests")                                                           \
     X(ERR_STOPPED, "server stopped")                                                               \

@@ -114,6 +114,7 @@ struct read_request {
     uint64_t request_id;
     uint64_t deadline_us;
     uint64_t read_index;
+    uint64_t max_staleness_us; /* what was true so long ago, or later, will do; 0: linearizable */
     bool
         members; /* MemberList: raft itself answers with CLIENT_STATUS once the index is confirmed */
     struct query *query; /* NULL when `members` */

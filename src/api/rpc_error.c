@@ -29,6 +29,13 @@ const struct rpc_error rpc_error_large_header = {
     CODE_EXHAUSTED, "holdfast: the request's header is larger than client.header_bytes_max"};
 const struct rpc_error rpc_error_unknown_health_service = {CODE_NOT_FOUND, "unknown service"};
 
+static const char far_behind[] = "etcdserver: too far behind the leader";
+
+bool rpc_error_names_leader(struct rpc_error error)
+{
+    return error.text == far_behind;
+}
+
 struct rpc_error rpc_error_of(enum err error)
 {
     switch (error) {
@@ -46,6 +53,8 @@ struct rpc_error rpc_error_of(enum err error)
     case ERR_NOT_LEADER:
     case ERR_LEADER_CHANGED:
         return (struct rpc_error){CODE_UNAVAILABLE, "etcdserver: leader changed"};
+    case ERR_TOO_FAR_BEHIND: /* etcd has no such answer; the code makes its clients ask elsewhere */
+        return (struct rpc_error){CODE_UNAVAILABLE, far_behind};
     case ERR_TIMEOUT:
         return (struct rpc_error){CODE_UNAVAILABLE, "etcdserver: request timed out"};
     /* etcd defines 8 and lets 2 slip out; the definition tells a client that trying later helps */

@@ -16,6 +16,10 @@ struct rpc_error {
 /* The answer for an error; for OK {0, ""}. What etcd has no text for goes out as UNKNOWN with ours. */
 struct rpc_error rpc_error_of(enum err error);
 
+/* The answer should say where to go instead: metadata RPC_LEADER_FIELD, the leader's client address. */
+bool rpc_error_names_leader(struct rpc_error error);
+#define RPC_LEADER_FIELD "holdfast-leader"
+
 /* The client's own deadline has passed. */
 extern const struct rpc_error rpc_error_deadline;
 /* Protobuf that cannot be read. */

@@ -138,6 +138,11 @@ static int parse_parameter(struct rest_request *r, const struct allowed *allowed
         r->keys_only = true;
     } else if (is(name, "serializable") && allowed->read && plain) {
         r->serializable = true;
+    } else if (is(name, "max_staleness_ms") && allowed->read) {
+        if (!web_number(value, &r->max_staleness_ms) || r->max_staleness_ms < 0 ||
+            r->max_staleness_ms > REST_STALENESS_MAX_MS) {
+            return refuse(problem, "max_staleness_ms is no number of milliseconds", value);
+        }
     } else if (is(name, "rev") && (allowed->read || allowed->watch)) {
         if (!web_number(value, &r->revision) || r->revision < 1) {
             return refuse(problem, "rev is no revision", value);

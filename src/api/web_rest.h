@@ -8,7 +8,7 @@
  *   PUT    /kv/KEY           the body becomes the value
  *   DELETE /kv/KEY           (?prefix)
  *
- * Parameters: prefix, rev=N, limit=N, keys, serializable, type=text|json, wait[=N], lease=ID. One that does not
+ * Parameters: prefix, rev=N, limit=N, keys, serializable, max_staleness_ms=N, type=text|json, wait[=N], lease=ID. One that does not
  * belong to the method is refused, so that a typing error cannot turn into another request.
  *
  * A pair in JSON: {"key":"a/b","value":"text","create_revision":2,"mod_revision":3,"version":2,"lease":"77"}. A
@@ -21,8 +21,9 @@
 #include "base.h"
 #include "command.h"
 
-#define REST_TAGS_MAX    16 /* in one If-Match or If-None-Match */
-#define REST_PROBLEM_MAX 160
+#define REST_TAGS_MAX         16 /* in one If-Match or If-None-Match */
+#define REST_PROBLEM_MAX      160
+#define REST_STALENESS_MAX_MS INT64_C(99999999999)
 
 enum rest_verb { REST_GET, REST_PUT, REST_DELETE };
 
@@ -40,6 +41,7 @@ struct rest_request {
     bool prefix;
     bool keys_only;
     bool serializable;
+    int64_t max_staleness_ms; /* 0: linearizable */
     bool wait;
     int64_t wait_revision;    /* what the client knows; -1: not given */
     int64_t revision;         /* 0: now */

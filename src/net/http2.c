@@ -103,7 +103,7 @@ static struct http2_stream *stream_create(struct http2 *h, int32_t id)
     s->id = id;
     s->ended = s->cut = s->too_large = s->has_leader = s->responded = s->finished = false;
     s->method[0] = s->path[0] = s->content_type[0] = s->grpc_timeout[0] = s->grpc_encoding[0] = 0;
-    s->authority[0] = 0;
+    s->authority[0] = s->max_staleness_ms[0] = 0;
     s->fields = NULL;
     s->path_size = s->header_bytes = s->queued_bytes = 0;
     s->first = s->last = NULL;

@@ -66,6 +66,7 @@ struct http2_stream {
     char content_type[HTTP2_FIELD_MAX + 1];
     char grpc_timeout[16];
     char grpc_encoding[HTTP2_FIELD_MAX + 1];
+    char max_staleness_ms[16];          /* our own metadata */
     char authority[HTTP2_PATH_MAX + 1]; /* a longer one is cut without setting `cut` */
     /* What browsers and plain HTTP clients say beside that (http2.c has the list), and a path too long for
      * its place as ":path". NULL: nothing of it came, as with gRPC. */

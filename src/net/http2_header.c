@@ -101,6 +101,11 @@ void http2_stream_keep(struct http2_stream *s, struct view name, struct view val
             keep_field(s, name, value);
         }
         break;
+    case 16:
+        if (NAME_IS("max-staleness-ms")) {
+            keep(s, s->max_staleness_ms, sizeof s->max_staleness_ms, value.data, value.size);
+        }
+        break;
     default:
         break;
     }

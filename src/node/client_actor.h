@@ -123,6 +123,7 @@ struct client_call {
     uint64_t stream_number;    /* 0: none */
     uint64_t bytes_held;
     uint64_t proposed_us;
+    uint64_t max_staleness_us; /* 0: none */
     struct bytes command; /* of a write until it is answered: it may have to be proposed again */
     struct client_call *next, *previous; /* of the lasting ones */
     struct client_call **list;           /* the head of the list it is in; NULL: in none */
@@ -191,6 +192,8 @@ void call_finish(struct client_actor *a, struct client_call *call);
 /* The answer is an error; error.text is borrowed for the call. */
 void call_fail(struct client_actor *a, struct client_call *call, struct rpc_error error);
 void call_fail_with(struct client_actor *a, struct client_call *call, enum err error);
+/* The leader's client address if the error's answer should name it; false: it should not, or none is known. */
+bool call_leader_hint(const struct client_actor *a, struct rpc_error error, struct view *out);
 
 /* Octets sent and not yet given to the socket. Messages of lasting calls are charged nowhere: whoever
  * sends without being asked bounds himself by this. */
@@ -249,6 +252,7 @@ struct call_request {
     const struct method *method; /* NULL: not an RPC */
     uint64_t timeout_us;         /* the client's own; UINT64_MAX: none */
     bool has_leader;
+    uint64_t max_staleness_us; /* of its reads; 0: they are linearizable */
 };
 
 /*

@@ -210,6 +210,7 @@ static struct client_call *admit(struct client_actor *a, struct client_connectio
     call->method = request->method;
     call->lasting = ops->lasting;
     call->has_leader = request->has_leader;
+    call->max_staleness_us = request->max_staleness_us;
     call->bytes_held = CALL_BYTES;
     if (request->timeout_us < UINT64_MAX - a->now_us) {
         call->client_until_us = a->now_us + request->timeout_us;
@@ -387,6 +388,18 @@ void call_fail(struct client_actor *a, struct client_call *call, struct rpc_erro
 void call_fail_with(struct client_actor *a, struct client_call *call, enum err error)
 {
     call_fail(a, call, rpc_error_of(error));
+}
+
+bool call_leader_hint(const struct client_actor *a, struct rpc_error error, struct view *out)
+{
+    const struct configuration *c = &a->state.configuration;
+    int at = configuration_find(c, a->state.leader_id);
+    if (!rpc_error_names_leader(error) || a->state.leader_id == 0 || at < 0 ||
+        c->members[at].client[0] == 0) {
+        return false;
+    }
+    *out = view_of_text(c->members[at].client);
+    return true;
 }
 
 uint64_t call_queued_bytes(const struct client_call *call)

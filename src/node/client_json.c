@@ -121,6 +121,10 @@ static void json_fail(struct client_actor *a, struct client_call *call, struct r
     struct web_answer answer = json_answer(web_status_of_code(error.code));
     web_error_body(error.code, error.text, &carrier->text);
     answer.body = view_of(carrier->text.data, carrier->text.size);
+    struct view leader;
+    if (call_leader_hint(a, error, &leader)) {
+        web_add_header(&answer, RPC_LEADER_FIELD, leader);
+    }
     web_answer_call(a, call, &answer);
 }
 

@@ -69,6 +69,10 @@ static void rest_fail(struct client_actor *a, struct client_call *call, struct r
     char line[REST_PROBLEM_MAX + 8];
     (void)snprintf(line, sizeof line, "%s\n", error.text);
     struct web_answer answer = web_text(web_status_of_code(error.code), line);
+    struct view leader;
+    if (call_leader_hint(a, error, &leader)) {
+        web_add_header(&answer, RPC_LEADER_FIELD, leader);
+    }
     web_answer_call(a, call, &answer);
 }
 
@@ -83,6 +87,10 @@ static int status_of(enum err error)
 
 static void rest_refused(struct client_actor *a, struct client_call *call, enum err error)
 {
+    if (rpc_error_names_leader(rpc_error_of(error))) {
+        call_fail_with(a, call, error);
+        return;
+    }
     answer_text(a, call, status_of(error), rpc_error_of(error).text);
 }
 
@@ -277,6 +285,7 @@ static void read_now(struct client_actor *a, struct client_call *call)
                           .revision = r->revision,
                           .keys_only = r->keys_only && r->prefix,
                           .serializable = r->serializable};
+    call->max_staleness_us = (uint64_t)r->max_staleness_ms * 1000;
     call_query(a, call, &query);
 }
 

@@ -102,6 +102,8 @@ static void send_read(struct client_actor *a, struct client_call *call, const st
     m->request_id = step_number(a, call);
     m->deadline_us = step_until_us(call);
     m->members = query == NULL;
+    bool range = query != NULL && query->kind == QUERY_RANGE;
+    m->max_staleness_us = range ? call->max_staleness_us : 0;
     m->query = query != NULL ? query_create(query) : NULL;
     ACTOR_SEND(serializable ? a->apply : a->raft, m);
 }

@@ -24,7 +24,8 @@ static const struct http2_header status_200 = {
 /* ---- answers -------------------------------------------------------------------------------------- */
 
 /* A gRPC error without a message before it: one header frame says everything. */
-static void refuse_stream(struct http2_stream *s, struct view content_type, struct rpc_error error)
+static void refuse_stream(struct http2_stream *s, struct view content_type, struct rpc_error error,
+                          const struct view *leader)
 {
     char text[GRPC_MESSAGE_MAX];
     size_t size = grpc_message_encode(error.text, text);
@@ -35,8 +36,10 @@ static void refuse_stream(struct http2_stream *s, struct view content_type, stru
          .value = view_of_text(grpc_code_text((enum grpc_code)error.code)),
          .lasting = true},
         {.name = "grpc-message", .value = view_of(text, size)},
+        /* the last: left out if there is nobody to be named */
+        {.name = RPC_LEADER_FIELD, .value = leader == NULL ? (struct view){0} : *leader},
     };
-    http2_respond(s, headers, ARRAY_COUNT(headers), true);
+    http2_respond(s, headers, ARRAY_COUNT(headers) - (leader == NULL ? 1 : 0), true);
 }
 
 static void grpc_begin(struct client_actor *a, struct client_call *call)
@@ -75,13 +78,14 @@ static void grpc_finish(struct client_actor *a, struct client_call *call)
 
 static void grpc_fail(struct client_actor *a, struct client_call *call, struct rpc_error error)
 {
-    UNUSED(a);
     if (call->begun) {
         char text[GRPC_MESSAGE_MAX];
         size_t size = grpc_message_encode(error.text, text);
         http2_finish(call->stream, grpc_code_text((enum grpc_code)error.code), view_of(text, size));
     } else {
-        refuse_stream(call->stream, call->content_type, error);
+        struct view leader;
+        bool named = call_leader_hint(a, error, &leader);
+        refuse_stream(call->stream, call->content_type, error, named ? &leader : NULL);
     }
     connection_touch(call->connection);
 }
@@ -129,7 +133,7 @@ const struct call_transport grpc_transport = {
 static void refuse_now(struct client_connection *c, struct http2_stream *s,
                        struct view content_type, struct rpc_error error)
 {
-    refuse_stream(s, content_type, error);
+    refuse_stream(s, content_type, error, NULL);
     connection_touch(c);
 }
 
@@ -145,6 +149,21 @@ static void refuse_header(struct client_connection *c, struct http2_stream *s)
         {.name = ":status", .value = view_of_text("431"), .lasting = true}};
     http2_respond(s, headers, ARRAY_COUNT(headers), true);
     connection_touch(c);
+}
+
+/* Milliseconds, up to eleven digits: three years. */
+static bool parse_staleness(const char *text, uint64_t *out_us)
+{
+    uint64_t ms = 0;
+    size_t size = strlen(text);
+    for (size_t i = 0; i < size; i++) {
+        if (text[i] < '0' || text[i] > '9') {
+            return false;
+        }
+        ms = ms * 10 + (uint64_t)(text[i] - '0');
+    }
+    *out_us = ms * 1000;
+    return size > 0 && size <= 11;
 }
 
 static void on_request(void *context, struct http2_stream *s)
@@ -171,6 +190,13 @@ static void on_request(void *context, struct http2_stream *s)
     if (s->grpc_timeout[0] != 0 && grpc_timeout_parse(s->grpc_timeout, &request.timeout_us) != OK) {
         http2_reset(s, HTTP2_PROTOCOL_ERROR);
         connection_touch(c);
+        return;
+    }
+    if (s->max_staleness_ms[0] != 0 &&
+        !parse_staleness(s->max_staleness_ms, &request.max_staleness_us)) {
+        refuse_now(c, s, content_type,
+                   (struct rpc_error){GRPC_INVALID_ARGUMENT,
+                                      "holdfast: max-staleness-ms is no number of milliseconds"});
         return;
     }
     bool known_service = false;

@@ -532,6 +532,7 @@ static void step_and_carry_out(struct raft_actor *a, uint64_t now_us)
     raft_proposals_held(a, now_us);
     raft_proposals_led(a, now_us);
     raft_members_flush(a, now_us);
+    raft_reads_flush(a, now_us);
     struct raft_event event = {.type = RAFT_EVENT_FLUSH, .now_us = now_us};
     raft_actor_step(a, &event);
     carry_out(a, now_us);

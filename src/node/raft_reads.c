@@ -2,6 +2,15 @@
 /*
  * raft_reads.c: linearizable reads wait here, by the batch of the core that they belong to, until its index is
  * confirmed; then they go to apply, or back to their clients with an error.
+ *
+ * A read of bounded staleness is answered without a question where what an earlier one brought is young enough: an
+ * answer says that everything committed before its batch was closed, by our own clock, is at or below its index. So
+ * the bound rests on nothing but this clock's pace over the bound; how long a message took does not matter. Else
+ * it is a linearizable read like others, and what that brings serves those after it: at most one question to the
+ * leader per node and max_staleness.
+ *
+ * A node that lacks more than raft.read_lag_max_entries before it could answer refuses at once, so that its clients
+ * go elsewhere while it catches up. A leader does not: nobody is ahead of it.
  */
 #include "raft_state.h"
 
@@ -13,7 +22,7 @@ static uint64_t read_size(const struct read_request *request)
     return sizeof(*request) + (query == NULL ? 0 : query->key.size + query->range_end.size);
 }
 
-void raft_reads_take(struct raft_actor *a, struct read_request *request, uint64_t now_us)
+static void join(struct raft_actor *a, struct read_request *request, uint64_t now_us)
 {
     if (a->seen.removed) {
         raft_actor_refuse(a, request->request_id, ERR_REMOVED);
@@ -42,8 +51,54 @@ void raft_reads_take(struct raft_actor *a, struct read_request *request, uint64_
     a->read_bytes = bytes;
 }
 
+void raft_reads_take(struct raft_actor *a, struct read_request *request, uint64_t now_us)
+{
+    if (request->max_staleness_us == 0) {
+        join(a, request, now_us);
+        return;
+    }
+    ARRAY_RESERVE(a->stale, a->stale_capacity, a->stale_count + 1);
+    a->stale[a->stale_count++] = request;
+}
+
+/* To apply, which waits for the index; unless that would take too long. */
+static void pass_on(struct raft_actor *a, struct read_request *request, uint64_t index,
+                    const struct raft_status *status)
+{
+    bool leads = status->role == RAFT_LEADER;
+    if (!leads && index > status->last_applied + a->config.raft.read_lag_max_entries) {
+        raft_actor_refuse(a, request->request_id, ERR_TOO_FAR_BEHIND);
+        MSG_FREE(request);
+        return;
+    }
+    request->read_index = index;
+    if (request->query != NULL && request->query->kind == QUERY_LEASE_TTL) {
+        request->query->cluster_time_us = status->cluster_time_us;
+    }
+    request->base.kind = APPLY_READ;
+    ACTOR_SEND(a->to.apply, request);
+}
+
+void raft_reads_flush(struct raft_actor *a, uint64_t now_us)
+{
+    if (a->stale_count == 0) {
+        return;
+    }
+    struct raft_status status;
+    raft_status(a->core, &status);
+    uint64_t age_us = now_us - a->known_as_of_us; /* of the clock that the core was given */
+    for (size_t i = 0; i < a->stale_count; i++) {
+        if (a->known_as_of_us != 0 && age_us <= a->stale[i]->max_staleness_us) {
+            pass_on(a, a->stale[i], a->known_index, &status);
+        } else {
+            join(a, a->stale[i], now_us);
+        }
+    }
+    a->stale_count = 0;
+}
+
 static void answer_read(struct raft_actor *a, struct read_request *request,
-                        const struct raft_read_answer *answer)
+                        const struct raft_read_answer *answer, const struct raft_status *status)
 {
     if (answer->error != OK) {
         raft_actor_refuse(a, request->request_id, answer->error);
@@ -53,26 +108,25 @@ static void answer_read(struct raft_actor *a, struct read_request *request,
     if (request->members) {
         size_t client = REQUEST_CLIENT_OF(request->request_id);
         if (client < a->to.client_count) {
-            struct node_status *status = MSG_NEW(struct node_status, CLIENT_STATUS, NULL);
-            status->request_id = request->request_id;
-            raft_actor_status(a, status);
-            ACTOR_SEND(a->to.clients[client], status);
+            struct node_status *m = MSG_NEW(struct node_status, CLIENT_STATUS, NULL);
+            m->request_id = request->request_id;
+            raft_actor_status(a, m);
+            ACTOR_SEND(a->to.clients[client], m);
         }
         MSG_FREE(request);
         return;
     }
-    request->read_index = answer->index;
-    if (request->query != NULL && request->query->kind == QUERY_LEASE_TTL) {
-        struct raft_status status;
-        raft_status(a->core, &status);
-        request->query->cluster_time_us = status.cluster_time_us;
-    }
-    request->base.kind = APPLY_READ;
-    ACTOR_SEND(a->to.apply, request);
+    pass_on(a, request, answer->index, status);
 }
 
 void raft_reads_answer(struct raft_actor *a, const struct raft_read_answer *answer)
 {
+    struct raft_status status;
+    raft_status(a->core, &status);
+    if (answer->error == OK && answer->as_of_us > a->known_as_of_us) {
+        a->known_as_of_us = answer->as_of_us;
+        a->known_index = answer->index;
+    }
     for (size_t i = 0; i < a->batch_count; i++) {
         struct read_batch *batch = &a->batches[i];
         if (batch->number != answer->batch) {
@@ -80,7 +134,7 @@ void raft_reads_answer(struct raft_actor *a, const struct raft_read_answer *answ
         }
         for (size_t k = 0; k < batch->count; k++) {
             a->read_bytes -= read_size(batch->requests[k]);
-            answer_read(a, batch->requests[k], answer);
+            answer_read(a, batch->requests[k], answer, &status);
         }
         mem_free(batch->requests);
         memmove(batch, batch + 1, (a->batch_count - i - 1) * sizeof(*batch));
@@ -116,4 +170,8 @@ void raft_reads_free(struct raft_actor *a)
         mem_free(a->batches[i].requests);
     }
     mem_free(a->batches);
+    for (size_t i = 0; i < a->stale_count; i++) {
+        MSG_FREE(a->stale[i]);
+    }
+    mem_free(a->stale);
 }

@@ -65,6 +65,11 @@ struct raft_actor {
     struct read_batch *batches; /* in order of their numbers */
     size_t batch_count, batch_capacity;
     uint64_t read_bytes; /* of the reads in all of them */
+    struct read_request *
+        *stale; /* may be answered by what is known already; until the next flush */
+    size_t stale_count, stale_capacity;
+    /* Whatever was committed anywhere before as_of_us of our own clock is at or below index. 0: nothing known. */
+    uint64_t known_as_of_us, known_index;
 
     struct space_facts space; /* of this node, as it was seen last */
     uint64_t lease_count;     /* as apply said last */
@@ -132,8 +137,10 @@ void raft_proposals_refused(struct raft_actor *a, const struct raft_message *mes
 
 /* ---- raft_reads.c -------------------------------------------------------------------------------------- */
 
-/* Moves in: it waits for its batch's index. */
+/* Moves in: it waits for its batch's index, or for the flush. */
 void raft_reads_take(struct raft_actor *a, struct read_request *request, uint64_t now_us);
+/* Before the core's flush, at its time: who may read something older gets it if it is young enough, or waits too. */
+void raft_reads_flush(struct raft_actor *a, uint64_t now_us);
 void raft_reads_answer(struct raft_actor *a, const struct raft_read_answer *answer);
 /* Reads whose clients have been told go; their batches may stay empty until the core answers. */
 void raft_reads_expire(struct raft_actor *a, uint64_t now_us);

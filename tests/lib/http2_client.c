@@ -55,6 +55,8 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
         keep(answer->grpc_status, sizeof answer->grpc_status, value, value_size);
     } else if (name_size == 12 && memcmp(name, "grpc-message", 12) == 0) {
         keep(answer->grpc_message, sizeof answer->grpc_message, value, value_size);
+    } else if (name_size == 15 && memcmp(name, "holdfast-leader", 15) == 0) {
+        keep(answer->leader, sizeof answer->leader, value, value_size);
     }
     return 0;
 }

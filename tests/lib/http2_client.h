@@ -16,6 +16,7 @@ struct http2_client_answer {
     char content_type[64];
     char grpc_status[8];
     char grpc_message[600];
+    char leader[300]; /* holdfast-leader */
     struct buffer body;
     bool header_ended; /* END_STREAM came with the first header frame ("trailers-only") */
     bool ended;        /* END_STREAM came */

@@ -31,6 +31,7 @@ static void texts_are_etcds(void)
         {ERR_NO_LEADER, 14, "etcdserver: no leader"},
         {ERR_NOT_LEADER, 14, "etcdserver: leader changed"},
         {ERR_LEADER_CHANGED, 14, "etcdserver: leader changed"},
+        {ERR_TOO_FAR_BEHIND, 14, "etcdserver: too far behind the leader"},
         {ERR_STOPPED, 14, "etcdserver: server stopped"},
         {ERR_TIMEOUT, 14, "etcdserver: request timed out"},
         {ERR_CORRUPT, 15, "etcdserver: corrupt cluster"},

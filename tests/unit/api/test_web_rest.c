@@ -53,6 +53,9 @@ static void prefixes_are_ranges(void)
     CU_ASSERT_EQUAL(r.limit, 3);
     CU_ASSERT_EQUAL(r.revision, 7);
     rest_request_free(&r);
+    CU_ASSERT_EQUAL(parse("GET", "a", "max_staleness_ms=250", &r), 0);
+    CU_ASSERT_EQUAL(r.max_staleness_ms, 250);
+    rest_request_free(&r);
     CU_ASSERT_EQUAL(parse("GET", "a%ff%FF", "prefix=true", &r), 0);
     CU_ASSERT_TRUE(buffer_is(&r.range_end, "b", 1));
     rest_request_free(&r);
@@ -70,16 +73,30 @@ static void prefixes_are_ranges(void)
 static void unknown_parameters_are_refused(void)
 {
     static const char *const bad[][2] = {
-        {"GET", "prefx"},      {"GET", "prefix=no"},
-        {"GET", "rev=0"},      {"GET", "rev=x"},
-        {"GET", "limit=-1"},   {"GET", "lease=1"},
-        {"GET", "type=html"},  {"GET", "wait=x"},
-        {"GET", "wait&rev=1"}, {"GET", "keys"},
-        {"GET", "limit=1"},    {"PUT", "prefix"},
-        {"PUT", "lease=0"},    {"PUT", "lease=0x"},
-        {"PUT", "lease=-1"},   {"PUT", "lease=0xzz"},
-        {"DELETE", "keys"},    {"DELETE", "lease=1"},
-        {"PUT", "wait"},       {"PUT", "lease=0xffffffffffffffff"},
+        {"GET", "prefx"},
+        {"GET", "prefix=no"},
+        {"GET", "rev=0"},
+        {"GET", "rev=x"},
+        {"GET", "limit=-1"},
+        {"GET", "lease=1"},
+        {"GET", "max_staleness_ms=-1"},
+        {"GET", "max_staleness_ms=x"},
+        {"GET", "max_staleness_ms=100000000000"},
+        {"PUT", "max_staleness_ms=1"},
+        {"GET", "type=html"},
+        {"GET", "wait=x"},
+        {"GET", "wait&rev=1"},
+        {"GET", "keys"},
+        {"GET", "limit=1"},
+        {"PUT", "prefix"},
+        {"PUT", "lease=0"},
+        {"PUT", "lease=0x"},
+        {"PUT", "lease=-1"},
+        {"PUT", "lease=0xzz"},
+        {"DELETE", "keys"},
+        {"DELETE", "lease=1"},
+        {"PUT", "wait"},
+        {"PUT", "lease=0xffffffffffffffff"},
     };
     struct rest_request r;
     for (size_t i = 0; i < ARRAY_COUNT(bad); i++) {

@@ -104,6 +104,67 @@ static void ranges_take_their_road(void)
     fixture_end(&f);
 }
 
+/* Metadata max-staleness-ms goes with a range, and with nothing else; what is no number is refused. */
+static void staleness_goes_with_a_range(void)
+{
+    struct fixture f;
+    fixture_start(&f, (struct fixture_options){0});
+    struct link l = link_open(&f);
+    static const struct http2_client_header good[] = {{"max-staleness-ms", "250"}, {NULL, NULL}};
+    int32_t id = http2_client_unary(l.client, PATH_RANGE, RANGE_K, good);
+    link_send(&l);
+    struct read_request *m = take_read(&f.raft, RAFT_READ);
+    CU_ASSERT_EQUAL(m->max_staleness_us, 250000);
+    reply_ok(&f, m->request_id, 9);
+    MSG_FREE(m);
+    CU_ASSERT_STRING_EQUAL(link_await(&l, id)->grpc_status, "0");
+    id = link_unary(&l, PATH_RANGE, RANGE_K);
+    m = take_read(&f.raft, RAFT_READ);
+    CU_ASSERT_EQUAL(m->max_staleness_us, 0);
+    reply_ok(&f, m->request_id, 9);
+    MSG_FREE(m);
+    (void)link_await(&l, id);
+    static const char *const bad[] = {"-1", "1s", "100000000000", " "};
+    for (size_t i = 0; i < ARRAY_COUNT(bad); i++) {
+        const struct http2_client_header headers[] = {{"max-staleness-ms", bad[i]}, {NULL, NULL}};
+        id = http2_client_unary(l.client, PATH_RANGE, RANGE_K, headers);
+        link_send(&l);
+        expect_error(&l, id, "3", "holdfast: max-staleness-ms is no number of milliseconds");
+    }
+    link_close(&l);
+    fixture_end(&f);
+}
+
+/* A node that is too far behind names the leader. */
+static void who_is_behind_names_the_leader(void)
+{
+    struct fixture f;
+    fixture_start(&f, (struct fixture_options){0});
+    struct link l = link_open(&f);
+    int32_t id = link_unary(&l, PATH_RANGE, RANGE_K);
+    reply_error(&f, take_read_id(&f.raft, RAFT_READ), ERR_TOO_FAR_BEHIND);
+    expect_error(&l, id, "14", "etcdserver: too far behind the leader");
+    CU_ASSERT_STRING_EQUAL(link_await(&l, id)->leader, ""); /* it is not known who leads */
+
+    struct client_state *state = MSG_NEW(struct client_state, CLIENT_STATE, NULL);
+    state->leader_id = 7;
+    state->configuration.count = 1;
+    state->configuration.members[0].id = 7;
+    (void)snprintf(state->configuration.members[0].client,
+                   sizeof(state->configuration.members[0].client), "h7:2379");
+    ACTOR_SEND(f.client, state);
+    id = link_unary(&l, PATH_RANGE, RANGE_K);
+    reply_error(&f, take_read_id(&f.raft, RAFT_READ), ERR_TOO_FAR_BEHIND);
+    expect_error(&l, id, "14", "etcdserver: too far behind the leader");
+    CU_ASSERT_STRING_EQUAL(link_await(&l, id)->leader, "h7:2379");
+    id = link_unary(&l, PATH_RANGE, RANGE_K);
+    reply_error(&f, take_read_id(&f.raft, RAFT_READ), ERR_NO_LEADER);
+    expect_error(&l, id, "14", "etcdserver: no leader");
+    CU_ASSERT_STRING_EQUAL(link_await(&l, id)->leader, "");
+    link_close(&l);
+    fixture_end(&f);
+}
+
 /* Errors of raft and of the state machine get etcd's code and text (§3); what is wrong with the request
  * itself never leaves this actor. */
 static void errors_have_etcds_words(void)
@@ -689,6 +750,7 @@ static void stop_is_bounded(void)
 }
 
 SUITE("node client_actor", TEST(put_is_proposed_and_answered), TEST(ranges_take_their_road),
+      TEST(staleness_goes_with_a_range), TEST(who_is_behind_names_the_leader),
       TEST(errors_have_etcds_words), TEST(framing_errors), TEST(message_in_pieces),
       TEST(client_deadline_passes), TEST(request_timeout_passes),
       TEST(lost_writes_are_proposed_again), TEST(without_room_only_what_grows_is_refused),

@@ -48,6 +48,7 @@ static void set_up_voters(struct fixture *f, size_t voters)
     f->bytes_max = 64 << 10;
     c->raft.uncommitted_bytes_max = f->bytes_max;
     c->raft.heartbeat_ms = 100;
+    c->raft.read_lag_max_entries = 50;
     c->member_count = 3;
     for (size_t i = 0; i < 3; i++) {
         (void)snprintf(c->members[i].name, sizeof(c->members[i].name), "n%zu", i + 1);
@@ -611,9 +612,129 @@ static void a_lease_is_looked_up_at_a_time(void)
     tear_down(&f);
 }
 
-SUITE("node: raft actor", TEST(waiting_requests_end), TEST(waiting_requests_are_bounded),
-      TEST(refusal_of_an_earlier_term), TEST(refusal_names_the_term_of_the_forward),
-      TEST(a_tick_counts_in_a_busy_actor), TEST(a_leader_stamps_what_it_appends),
-      TEST(a_leader_stamps_what_is_forwarded_to_it),
+/* n2 leads term 3, and this node follows it. */
+static void follow(struct fixture *f)
+{
+    set_up(f, true);
+    peer_up(f, 0);
+    receive(f, (struct raft_message){.type = RAFT_APPEND_ENTRIES,
+                                     .from = PEER_ID,
+                                     .term = 3,
+                                     .prev_log_index = 1,
+                                     .prev_log_term = 1,
+                                     .leader_commit = 1});
+    hand_round(f->raft, SECOND_US);
+    struct msg *m = NULL; /* the new term is on disk */
+    while ((m = hand_find(f->actors.log, LOG_PERSIST)) != NULL) {
+        struct raft_durable *durable = MSG_NEW(struct raft_durable, RAFT_DURABLE, NULL);
+        durable->sequence = ((struct log_persist *)m)->persist.sequence;
+        ACTOR_SEND(f->raft, durable);
+        msg_free_base(&m);
+    }
+    hand_round(f->raft, SECOND_US);
+}
+
+static void read_stale(struct fixture *f, uint64_t number, uint64_t max_staleness_us)
+{
+    const struct query query = {.kind = QUERY_RANGE, .key = view_of_text("k")};
+    struct read_request *m = MSG_NEW(struct read_request, RAFT_READ, release_read_request);
+    m->request_id = REQUEST_ID(0, number);
+    m->deadline_us = UINT64_MAX;
+    m->max_staleness_us = max_staleness_us;
+    m->query = query_create(&query);
+    ACTOR_SEND(f->raft, m);
+}
+
+static void answer_question(struct fixture *f, uint64_t read_id, uint64_t index)
+{
+    receive(f, (struct raft_message){.type = RAFT_READ_INDEX_REPLY,
+                                     .from = PEER_ID,
+                                     .term = 3,
+                                     .read_id = read_id,
+                                     .read_index = index,
+                                     .granted = true});
+}
+
+/* The index that the next read is passed on with; 0: none is. */
+static uint64_t passed_on(struct fixture *f)
+{
+    struct msg *m = hand_find(f->actors.apply, APPLY_READ);
+    uint64_t index = m == NULL ? 0 : ((struct read_request *)m)->read_index;
+    if (m != NULL) {
+        msg_free_base(&m);
+    }
+    return index;
+}
+
+/* What one question brought serves reads of bounded staleness until it is too old, counted from when the question
+ * was asked and not from when it was answered. */
+static void a_bounded_staleness_saves_the_question(void)
+{
+    struct fixture f;
+    follow(&f);
+    read_stale(&f, 1, 100000);
+    hand_round(f.raft, SECOND_US + 1000);
+    struct peer_send *question = sent_to_peer(&f, RAFT_READ_INDEX);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(question);
+    CU_ASSERT_EQUAL(passed_on(&f), 0);
+    answer_question(&f, question->message.read_id, 5);
+    MSG_FREE(question);
+    hand_round(f.raft, SECOND_US + 16000);
+    CU_ASSERT_EQUAL(passed_on(&f), 5);
+
+    read_stale(&f, 2, 100000);
+    hand_round(f.raft, SECOND_US + 101000);
+    CU_ASSERT_EQUAL(passed_on(&f), 5);
+    CU_ASSERT_PTR_NULL(sent_to_peer(&f, RAFT_READ_INDEX));
+    read_stale(&f, 3, 100000);
+    hand_round(f.raft, SECOND_US + 101001);
+    CU_ASSERT_EQUAL(passed_on(&f), 0);
+    let_go(sent_to_peer(&f, RAFT_READ_INDEX));
+    /* and one that wants to know all never takes what is known */
+    read_stale(&f, 4, 0);
+    hand_round(f.raft, SECOND_US + 101002);
+    CU_ASSERT_EQUAL(passed_on(&f), 0);
+    tear_down(&f);
+}
+
+/* A node that lacks too much says so at once, also to those who would take something old; one that lacks a little
+ * waits. */
+static void who_is_far_behind_refuses(void)
+{
+    struct fixture f;
+    follow(&f);
+    static const struct {
+        uint64_t index;
+        bool refused;
+    } cases[] = {{51, false}, {52, true}};
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        read_stale(&f, 10 + i, 0);
+        hand_round(f.raft, SECOND_US + 1000 + 2 * i);
+        struct peer_send *question = sent_to_peer(&f, RAFT_READ_INDEX);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(question);
+        answer_question(&f, question->message.read_id, cases[i].index);
+        MSG_FREE(question);
+        hand_round(f.raft, SECOND_US + 1001 + 2 * i);
+        CU_ASSERT_EQUAL(passed_on(&f), cases[i].refused ? 0 : cases[i].index);
+        struct msg *told = hand_find(f.actors.clients[0], CLIENT_REPLY);
+        CU_ASSERT_EQUAL(told != NULL, cases[i].refused);
+        if (told != NULL) {
+            CU_ASSERT_EQUAL(((struct client_reply *)told)->error, ERR_TOO_FAR_BEHIND);
+            msg_free_base(&told);
+        }
+    }
+    read_stale(&f, 20, SECOND_US);
+    hand_round(f.raft, SECOND_US + 2000);
+    struct msg *told = hand_find(f.actors.clients[0], CLIENT_REPLY);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(told);
+    msg_free_base(&told);
+    tear_down(&f);
+}
+
+SUITE("node: raft actor", TEST(a_bounded_staleness_saves_the_question),
+      TEST(who_is_far_behind_refuses), TEST(waiting_requests_end),
+      TEST(waiting_requests_are_bounded), TEST(refusal_of_an_earlier_term),
+      TEST(refusal_names_the_term_of_the_forward), TEST(a_tick_counts_in_a_busy_actor),
+      TEST(a_leader_stamps_what_it_appends), TEST(a_leader_stamps_what_is_forwarded_to_it),
       TEST(what_is_due_is_proposed_by_a_leader_or_not_at_all), TEST(apply_hears_the_time),
       TEST(a_lease_is_looked_up_at_a_time))
