@@ -253,7 +253,8 @@ static void take_input(struct client_connection *c, struct view in, uint64_t now
 
 void connection_go_on(struct client_connection *c, uint64_t now_us)
 {
-    if (c->fd >= 0 && c->in.size > 0 && !http1_is_busy(c->http1) && !http1_is_feeding(c->http1)) {
+    if (c->fd >= 0 && c->in.size > 0 && c->out.size <= CONNECTION_OUTPUT_BYTES &&
+        !http1_is_busy(c->http1) && !http1_is_feeding(c->http1)) {
         struct buffer waiting = c->in;
         c->in = (struct buffer){0};
         feed(c, view_of(waiting.data, waiting.size), now_us);
@@ -354,6 +355,9 @@ static void flush_one(struct client_connection *c, uint64_t now_us)
     if (c->drain_wanted && c->out.size <= c->drain_mark) {
         c->drain_wanted = false;
         c->shared->drained(c->shared->owner, c);
+    }
+    if (c->http1 != NULL && !c->lingering) {
+        connection_go_on(c, now_us); /* with what waited for this answer to leave */
     }
     if (c->out.size == 0 && c->out.capacity > CONNECTION_KEEP_BYTES) {
         buffer_free(&c->out);

@@ -110,7 +110,7 @@ void connection_ready(struct client_connection *c, uint32_t events, uint64_t now
 void connection_touch(struct client_connection *c);
 /* So many octets taken from shared->bytes stay taken until the socket has what is in `out` now. */
 void connection_hold(struct client_connection *c, uint64_t bytes);
-/* The HTTP/1 request was answered: go on with what came behind it. */
+/* The HTTP/1 request was answered: go on with what came behind it, now or when most of the answer has gone. */
 void connection_go_on(struct client_connection *c, uint64_t now_us);
 /* Its deadline has passed: look whether it owes us something for too long. */
 void connection_expired(struct client_connection *c, uint64_t now_us);

@@ -216,6 +216,40 @@ static void unread_answers_over_http1_stay_charged(void)
     port_end(&p);
 }
 
+/* Requests that came together are answered one after the other, and each when most of the answer before it has
+ * gone: one connection makes no more than one large answer at a time. */
+static void the_next_request_over_http1_waits_for_the_answer_to_go(void)
+{
+    struct port p;
+    port_prepare(&p);
+    port_start(&p);
+    struct caller c = caller_open(&p);
+    const char *text = "GET /kv/k HTTP/1.1\r\n\r\nGET /kv/l HTTP/1.1\r\n\r\n";
+    CU_ASSERT_EQUAL(send(c.fd, text, strlen(text), 0), (ssize_t)strlen(text));
+    port_run(&p);
+    for (int i = 0; i < 2; i++) {
+        struct read_request *m = (struct read_request *)hand_find(p.actors.raft, RAFT_READ);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(m);
+        CU_ASSERT_TRUE(view_equal(m->query->key, i == 0 ? VIEW("k") : VIEW("l")));
+        uint8_t *value = mem_zalloc(900000);
+        struct result *r = result_create();
+        struct key_value kv = {
+            .key = VIEW("k"), .value = view_of(value, 900000), .mod_revision = 2};
+        result_add(r, &kv, false);
+        port_reply(&p, m->request_id, r);
+        MSG_FREE(m);
+        mem_free(value);
+        CU_ASSERT_EQUAL(p.actors.raft->count, 0);
+        for (int k = 0; k < 1000 && credits_left(p.bytes) < PORT_BYTES - 512; k++) {
+            take_all(&c);
+            port_run(&p);
+        }
+    }
+    caller_close(&c);
+    port_run(&p);
+    port_end(&p);
+}
+
 /* Lasting calls have credits of their own: they leave those of requests alone, and the other way round. */
 static void streams_have_their_own_credits(void)
 {
@@ -306,6 +340,7 @@ static void large_header_is_refused(void)
 
 SUITE("node client limits", TEST(idle_connections_are_closed), TEST(drips_are_closed),
       TEST(dripping_message_times_out), TEST(unread_answers_end_the_connection),
-      TEST(unread_answers_over_http1_stay_charged), TEST(streams_have_their_own_credits),
-      TEST(lasting_calls_keep_their_clients_deadline), TEST(leaderless_streams_end),
-      TEST(large_header_is_refused))
+      TEST(unread_answers_over_http1_stay_charged),
+      TEST(the_next_request_over_http1_waits_for_the_answer_to_go),
+      TEST(streams_have_their_own_credits), TEST(lasting_calls_keep_their_clients_deadline),
+      TEST(leaderless_streams_end), TEST(large_header_is_refused))
