@@ -222,6 +222,7 @@ static void destroy(void *self)
     watches_free(a);
     pending_free(&a->pending);
     pending_free(&a->numbers);
+    deadlines_clear(&a->deadlines, &a->leaderless); /* the leader may have left before us */
     deadlines_free(&a->deadlines);
     http2_shared_destroy(&a->shared.http2);
     buffer_free(&a->shared.scratch);
