@@ -127,7 +127,9 @@ static const struct argp_option options[] = {
     {"plan", OPTION_PLAN, NULL, 0,
      "Say what a cluster of this node alone would hold; change nothing", 9},
     {"force", OPTION_FORCE, NULL, 0, "Make it so", 9},
-    {"file", 'f', "FILE", 0, "The node's configuration (default: /etc/holdfast/holdfast.conf)", 9},
+    {"file", 'f', "FILE", 0,
+     "A node's configuration (recover: default /etc/holdfast/holdfast.conf; cluster plan, apply)",
+     9},
     {NULL, 0, NULL, 0, "bench:", 10},
     {"connections", OPTION_CONNECTIONS, "N", 0, "Connections (default: 10)", 10},
     {"streams", OPTION_STREAMS, "N", 0, "Calls under way on each (default: 10)", 10},
@@ -154,6 +156,10 @@ static const char usage_text[] = "put KEY [VALUE]\n"
                                  "snapshot save|status FILE\n"
                                  "status\n"
                                  "member list\n"
+                                 "cluster status|pause|resume\n"
+                                 "cluster scale N|auto\n"
+                                 "cluster replace NAME\n"
+                                 "cluster plan|apply -f FILE\n"
                                  "recover --plan|--force [-f CONFIG]\n"
                                  "bench put|get";
 

@@ -105,6 +105,7 @@ enum cli_exit command_get(const struct cli_arguments *arguments);
 enum cli_exit command_del(const struct cli_arguments *arguments);
 enum cli_exit command_status(const struct cli_arguments *arguments);
 enum cli_exit command_member_list(const struct cli_arguments *arguments);
+enum cli_exit command_cluster(const struct cli_arguments *arguments);
 enum cli_exit command_recover(const struct cli_arguments *arguments); /* offline */
 enum cli_exit command_bench(const struct cli_arguments *arguments);
 enum cli_exit command_compact(const struct cli_arguments *arguments);

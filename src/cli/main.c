@@ -27,11 +27,14 @@ static enum cli_exit run_member(const struct cli_arguments *arguments)
 }
 
 static const struct command commands[] = {
-    {"put", 0, command_put},           {"get", 0, command_get},         {"del", 0, command_del},
-    {"txn", 1, command_txn},           {"watch", 0, command_watch},     {"lease", 0, command_lease},
-    {"elect", 0, run_elect},           {"compact", 0, command_compact}, {"hash", 1, command_hash},
-    {"snapshot", 0, command_snapshot}, {"status", 1, command_status},   {"member", 0, run_member},
-    {"bench", 0, command_bench},       {"recover", 0, command_recover},
+    {"put", 0, command_put},         {"get", 0, command_get},
+    {"del", 0, command_del},         {"txn", 1, command_txn},
+    {"watch", 0, command_watch},     {"lease", 0, command_lease},
+    {"elect", 0, run_elect},         {"compact", 0, command_compact},
+    {"hash", 1, command_hash},       {"snapshot", 0, command_snapshot},
+    {"status", 1, command_status},   {"member", 0, run_member},
+    {"bench", 0, command_bench},     {"recover", 0, command_recover},
+    {"cluster", 0, command_cluster},
 };
 
 static int run(const struct cli_arguments *a)
@@ -51,7 +54,7 @@ static int run(const struct cli_arguments *a)
     fprintf(
         stderr,
         "holdfastctl: unknown command \"%s\"\n  commands: put get del txn watch lease lock elect "
-        "compact hash snapshot status \"member list\" bench recover\n",
+        "compact hash snapshot status \"member list\" bench cluster recover\n",
         name);
     return CLI_USAGE;
 }
