@@ -288,7 +288,6 @@ struct raft {
     /* Settings, never changed. */
     uint64_t id;
     uint64_t election_timeout_us, heartbeat_us;
-    bool leader_lease, vote_guard;
     uint64_t window_bytes, append_bytes_max, cache_bytes_max, uncommitted_bytes_max;
     uint64_t apply_bytes_max;
     uint64_t trim_slack_entries, trim_step_entries; /* the constants; smaller in tests */
@@ -301,7 +300,10 @@ struct raft {
     uint64_t current_term, voted_for;
     bool may_not_vote;
     bool hard_state_dirty;
-    uint64_t hard_state_sequence; /* the persist that carries the hard state as it is now */
+    bool leader_lease, vote_guard; /* settings */
+    bool leader_heard;             /* election.c: since the last flush */
+    bool lease_given_up;           /* leader_lease.c: leader, for good in this term */
+    uint64_t hard_state_sequence;  /* the persist that carries the hard state as it is now */
     struct raft_log log;
 
     /* Raft Fig. 2, volatile. */
@@ -321,7 +323,6 @@ struct raft {
     uint64_t election_deadline_us;
     uint64_t election_spread_us; /* random part of the timeout, drawn anew at each attempt */
     uint64_t last_leader_contact_us;
-    bool leader_heard;     /* since the last flush */
     uint64_t vote_from_us; /* with vote_guard: no vote before */
     uint64_t votes[MEMBERS_MAX];
     size_t vote_count;
@@ -352,8 +353,6 @@ struct raft {
     uint64_t transfer_deadline_us;
 
     struct disk_health disk;
-    /* leader_lease.c */
-    bool lease_given_up; /* leader: for good in this term */
 
     /* cluster_time.c */
     uint64_t cluster_time_us;
