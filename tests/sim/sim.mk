@@ -14,6 +14,10 @@ $(OUT)/tests/unit/sim/test_linearizable: $(OUT)/tests/unit/sim/test_linearizable
 		$(OUT)/tests/sim/linearizable.o $(OUT)/libbase.a
 	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS) -lcunit
 
+$(OUT)/tests/unit/sim/test_model: $(OUT)/tests/unit/sim/test_model.o $(patsubst %,$(OUT)/tests/sim/%.o, \
+		model model_store model_txn answer_text map) $(OUT)/libbase.a
+	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS) -lcunit
+
 $(OUT)/tests/unit/sim/test_runner: $(OUT)/tests/unit/sim/test_runner.o $(OUT)/tests/sim/runner.o \
 		$(OUT)/libbase.a
 	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS) -lcunit
