@@ -133,7 +133,7 @@ struct cluster {
     uint64_t apply_bytes_max;
     uint64_t trim_slack_entries, trim_step_entries; /* 0: the core's own */
     uint64_t log_keep_bytes;
-    uint32_t disk_stall_ms; /* 0: nobody gives way for his disk */
+    uint32_t disk_stall_ms;                        /* 0: nobody gives way for his disk */
     bool leader_lease;                             /* and every node has vote_guard */
     int64_t drift_permille[CLUSTER_NODES_MAX + 1]; /* by node id: its clock gains so much */
     bool snapshots_held;                           /* snapshots_wanted is answered by the test */
