@@ -122,8 +122,9 @@ MUST_USE enum err log_db_read(struct log_db *db, uint32_t group, uint64_t from, 
                               uint64_t bytes_max, struct entries **out);
 
 /* One group commit: begin, any number of persists, trims and settings, commit. ERR_BUSY_FILE: a person
- * holds the write lock, nothing was begun, try again (a stall to report, not an I/O error). Every
- * other error is final. */
+ * holds the write lock, nothing was begun, try again (a stall to report, not an I/O error). ERR_DISK_FULL, also from
+ * each of the following up to the commit: the transaction is over and none of it happened; begin the same anew
+ * when there may be room. Every other error is final. */
 MUST_USE enum err log_db_begin(struct log_db *db);
 /* Term and vote in one row, truncation, a new start behind a snapshot, entries, damage flag. persist is borrowed. With
  * reset_index the caller sets the generation in the same transaction. */
@@ -139,7 +140,7 @@ MUST_USE enum err log_db_set_cluster_id(struct log_db *db, uint64_t cluster_id);
 MUST_USE enum err log_db_trim(struct log_db *db, uint32_t group, uint64_t through_index,
                               uint32_t rows_max, bool *more);
 /* COMMIT with synchronous=FULL, then the mark (fdatasync of it only when term or vote changed).
- * Any error is final. */
+ * Any error but ERR_DISK_FULL is final, and that one too if it is the mark's: then `log_db_begin` says so. */
 MUST_USE enum err log_db_commit(struct log_db *db);
 /* Call between transactions. Runs a PASSIVE checkpoint when the WAL is past the soft limit and
  * `idle`, or past the hard limit; asks no more than one per call. */

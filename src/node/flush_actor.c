@@ -54,6 +54,12 @@ static void fail(enum err error, const char *what)
                 detail);
 }
 
+/* Nothing was written, and it may be tried again: a person's write lock, or no room on the disk. */
+static bool is_stall(enum err error)
+{
+    return error == ERR_BUSY_FILE || error == ERR_DISK_FULL;
+}
+
 static void started(void *self, uint64_t now_us)
 {
     struct flush_actor *a = self;
@@ -106,10 +112,11 @@ static void write_waiting(struct flush_actor *a, uint64_t now_us)
     while (written < a->waiting_count) {
         uint64_t begun_us = actor_stopwatch_us();
         enum err error = kv_writer_write(a->writer, a->waiting[written]->batch);
-        if (error == ERR_BUSY_FILE) {
+        if (is_stall(error)) {
             if (!a->busy_said) {
-                log_event(LOG_WARNING, "flush stalled",
-                          "reason=\"another process holds a write lock on kv.db\"");
+                log_event(LOG_WARNING, "flush stalled", "reason=\"%s\"",
+                          error == ERR_DISK_FULL ? "the disk is full"
+                                                 : "another process holds a write lock on kv.db");
                 a->busy_said = true;
             }
             a->retry_at_us = now_us + FLUSH_RETRY_US;
@@ -129,7 +136,7 @@ static void write_waiting(struct flush_actor *a, uint64_t now_us)
         MSG_FREE(a->waiting[written]);
         written++;
         error = kv_writer_maintain(a->writer, false);
-        if (error != OK && error != ERR_BUSY_FILE) {
+        if (error != OK && !is_stall(error)) {
             fail(error, "checkpoint");
         }
         a->wal_dirty = true;
@@ -164,13 +171,13 @@ static void compact_some(struct flush_actor *a, uint64_t now_us)
     }
     uint64_t start_us = actor_stopwatch_us();
     enum err error = kv_writer_compact_slice(a->writer);
-    if (error == ERR_BUSY_FILE) {
+    if (is_stall(error)) {
         a->slice_at_us = now_us + FLUSH_RETRY_US;
         return;
     }
     if (error == OK) {
         error = kv_writer_maintain(a->writer, false);
-        error = error == ERR_BUSY_FILE ? OK : error;
+        error = is_stall(error) ? OK : error;
     }
     if (error != OK) {
         fail(error, "compact");
@@ -250,7 +257,7 @@ static void expired(void *self, uint64_t now_us)
     struct flush_actor *a = self;
     if (a->wal_dirty && a->quiet_at_us <= now_us && a->waiting_count == 0) {
         enum err error = kv_writer_maintain(a->writer, true);
-        if (error != OK && error != ERR_BUSY_FILE) {
+        if (error != OK && !is_stall(error)) {
             fail(error, "checkpoint");
         }
         a->wal_dirty = false;

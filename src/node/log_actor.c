@@ -11,7 +11,8 @@
  *  1. Persists reach the disk in the order they came; DURABLE is sent after the commit that holds
  *     them, never before (traps 1, 13).
  *  2. A write or sync error ends the process with EXIT_CODE_DISK; nothing is retried (trap 20). Only
- *     a person's write lock is a stall: nothing was written, so the same batch is tried again.
+ *     a person's write lock and a full disk are stalls: nothing was committed and no sync failed, so the same
+ *     batch is tried again (docs/decisions/0021). The core sees it as a disk that hangs.
  *  3. The cluster id is written in the transaction of the persist that follows it, so that a node
  *     never durably belongs to a cluster of which its log knows nothing.
  *  4. Checkpoints run between transactions on this same connection (docs/decisions/0013): when the
@@ -23,6 +24,7 @@
 
 #define LOG_QUIET_US      (20 * UINT64_C(1000)) /* no commit for this long: a checkpoint costs nobody */
 #define LOG_RETRY_US      (20 * UINT64_C(1000))   /* a person holds the write lock: look again */
+#define LOG_FULL_RETRY_US (100 * UINT64_C(1000))  /* the disk is full: look again */
 #define LOG_MARK_SYNC_US  (1000 * UINT64_C(1000)) /* the mark is synced and the WAL looked at */
 #define LOG_TRIM_ROWS_MAX 2000                    /* rows deleted in one slice */
 
@@ -39,7 +41,7 @@ struct log_actor {
     uint64_t trim_through;
     bool trim_pending;
 
-    bool busy_said; /* the line about a foreign write lock was logged */
+    bool busy_said; /* the line about a foreign write lock or a full disk was logged */
     bool wal_dirty; /* something was committed since the last quiet checkpoint */
     bool mark_dirty;
     uint64_t quiet_at_us, mark_sync_at_us, retry_at_us;
@@ -108,63 +110,68 @@ static void handle(void *self, struct msg *m, uint64_t now_us)
     msg_free_base(&m);
 }
 
-/* Everything that waits, in one transaction. False: a person holds the write lock, try again later. */
+/* Everything that waits, in one transaction. *what: at which step an error came; *trim_more: rows are left. */
+static enum err write_waiting(struct log_actor *a, bool *trim_more, const char **what)
+{
+    *what = "begin";
+    enum err error = log_db_begin(a->db);
+    if (error == OK && a->cluster_id != 0 && a->persist_count > 0) {
+        *what = "cluster id";
+        error = log_db_set_cluster_id(a->db, a->cluster_id);
+    }
+    for (size_t i = 0; error == OK && i < a->persist_count; i++) {
+        const struct log_persist *persist = a->persists[i];
+        *what = "append";
+        log_db_observe(a->db, persist->group, persist->leader_id, persist->commit_index);
+        error = log_db_persist(a->db, persist->group, &persist->persist);
+        if (error == OK && persist->persist.reset_index != 0) {
+            *what = "generation";
+            error = log_db_set_generation(a->db, persist->group, persist->kv_generation);
+        }
+    }
+    *trim_more = false;
+    if (error == OK && a->trim_pending) {
+        *what = "trim";
+        error = log_db_trim(a->db, GROUP_DEFAULT, a->trim_through, LOG_TRIM_ROWS_MAX, trim_more);
+    }
+    if (error == OK) {
+        *what = "commit";
+        error = log_db_commit(a->db);
+    }
+    return error;
+}
+
+/* False: a person holds the write lock or the disk is full, try again later. */
 static bool commit_waiting(struct log_actor *a, uint64_t now_us)
 {
-    enum err error = log_db_begin(a->db);
-    if (error == ERR_BUSY_FILE) {
+    bool trim_more = false;
+    const char *what = NULL;
+    uint64_t begun_us = actor_stopwatch_us();
+    enum err error = write_waiting(a, &trim_more, &what);
+    if (error == ERR_BUSY_FILE || error == ERR_DISK_FULL) {
+        bool full = error == ERR_DISK_FULL;
         if (!a->busy_said) {
-            log_event(LOG_WARNING, "log stalled",
-                      "reason=\"another process holds a write lock on raft.db\" waiting=%zu",
+            log_event(LOG_WARNING, "log stalled", "reason=\"%s\" waiting=%zu",
+                      full ? "the disk is full" : "another process holds a write lock on raft.db",
                       a->persist_count);
             a->busy_said = true;
         }
-        a->retry_at_us = now_us + LOG_RETRY_US;
+        a->retry_at_us = now_us + (full ? LOG_FULL_RETRY_US : LOG_RETRY_US);
         return false;
     }
     if (error != OK) {
-        fail(error, "begin");
+        fail(error, what);
     }
     if (a->busy_said) {
         log_event(LOG_NOTICE, "log goes on", "waiting=%zu", a->persist_count);
         a->busy_said = false;
     }
     a->retry_at_us = UINT64_MAX;
-    uint64_t begun_us = actor_stopwatch_us();
-
-    if (a->cluster_id != 0 && a->persist_count > 0) {
-        error = log_db_set_cluster_id(a->db, a->cluster_id);
-        if (error != OK) {
-            fail(error, "cluster id");
-        }
-        a->cluster_id = 0;
-    }
+    a->trim_pending = trim_more;
+    a->cluster_id = a->persist_count > 0 ? 0 : a->cluster_id;
     for (size_t i = 0; i < a->persist_count; i++) {
-        const struct log_persist *persist = a->persists[i];
-        log_db_observe(a->db, persist->group, persist->leader_id, persist->commit_index);
-        error = log_db_persist(a->db, persist->group, &persist->persist);
-        if (error != OK) {
-            fail(error, "append");
-        }
-        if (persist->persist.reset_index != 0) {
-            error = log_db_set_generation(a->db, persist->group, persist->kv_generation);
-        }
-        if (error != OK) {
-            fail(error, "generation");
-        }
-        a->bytes += persist->persist.entries != NULL ? persist->persist.entries->bytes : 0;
-    }
-    if (a->trim_pending) {
-        bool more = false;
-        error = log_db_trim(a->db, GROUP_DEFAULT, a->trim_through, LOG_TRIM_ROWS_MAX, &more);
-        if (error != OK) {
-            fail(error, "trim");
-        }
-        a->trim_pending = more;
-    }
-    error = log_db_commit(a->db);
-    if (error != OK) {
-        fail(error, "commit");
+        const struct entries *entries = a->persists[i]->persist.entries;
+        a->bytes += entries != NULL ? entries->bytes : 0;
     }
     if (a->persist_count > 0) {
         histogram_add(&a->batch, a->persist_count, HISTOGRAM_COUNTS);
@@ -219,7 +226,7 @@ static void answer_reads(struct log_actor *a)
 static void maintain(struct log_actor *a, bool idle)
 {
     enum err error = log_db_maintain(a->db, idle);
-    if (error != OK && error != ERR_BUSY_FILE) {
+    if (error != OK && error != ERR_BUSY_FILE && error != ERR_DISK_FULL) {
         fail(error, "checkpoint");
     }
 }

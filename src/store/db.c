@@ -49,11 +49,12 @@ static bool is_write_error(int rc)
     }
 }
 
-/* A full quota comes as a failed write, but nothing is wrong with the disk. */
+/* A full quota comes as a failed write, and no room for the -shm as an error of its own, but nothing is wrong with the
+ * disk. */
 static bool is_quota(struct db *db, int rc)
 {
-    return rc == SQLITE_IOERR_WRITE && db->handle != NULL &&
-           sqlite3_system_errno(db->handle) == EDQUOT;
+    return rc == SQLITE_IOERR_SHMSIZE || (rc == SQLITE_IOERR_WRITE && db->handle != NULL &&
+                                          sqlite3_system_errno(db->handle) == EDQUOT);
 }
 
 enum err db_error(struct db *db, int rc, const char *what)
@@ -64,6 +65,13 @@ enum err db_error(struct db *db, int rc, const char *what)
     ASSERT((rc & 0xff) != SQLITE_NOMEM);
     ASSERT((rc & 0xff) != SQLITE_RANGE);
     if (error == OK || error == ERR_BUSY_FILE) {
+        return error;
+    }
+    if (error == ERR_DISK_FULL) {
+        if (!db->full_said) {
+            log_event(LOG_ERROR, "disk full", "file=%s while=\"%s\"", db->settings.name, what);
+        }
+        db->full_said = true;
         return error;
     }
     log_event(LOG_ERROR, "database error", "file=%s while=\"%s\" code=%d error=\"%s\" text=\"%s\"",
@@ -443,12 +451,13 @@ enum err db_commit(struct db *db)
     uint64_t start_us = actor_stopwatch_us();
     enum err error = db_run(db, db->commit);
     if (error != OK) {
-        /* Busy cannot be: the write lock is held. Whatever it is, it is final. */
-        db->failed = true;
+        /* Busy cannot be: the write lock is held. Whatever else it is, it is final. */
+        db->failed = db->failed || error != ERR_DISK_FULL;
         db_rollback(db);
         return error;
     }
     db->in_transaction = false;
+    db->full_said = false;
     db_count_commit(db, actor_stopwatch_us() - start_us);
     return OK;
 }

@@ -11,7 +11,9 @@
  *
  * Invariants
  *  1. A write transaction is BEGIN IMMEDIATE, so a person's write lock shows before anything is
- *     written; it is the only error after which the handle goes on.
+ *     written. It and a full disk are the only errors after which the handle goes on: no room means that a
+ *     write was not taken, so the transaction is rolled back and nothing of it can be found later; no sync has
+ *     failed (one that fails for want of room is an error like any other; docs/decisions/0021).
  *  2. The connection that writes is the one that checkpoints, and only between its transactions (the
  *     WAL-reset race of SQLite before 3.51.3).
  *  3. After any other error `failed` is set; nothing is done with the handle but closing it, and
@@ -62,6 +64,7 @@ struct db {
     struct db_settings settings; /* path and name point to what this struct owns */
     char *path;
     bool failed;
+    bool full_said; /* a full disk was logged; until a commit works */
     bool
         write_failed; /* ... by a write or sync: what the page cache shows may not be on the disk */
     bool in_transaction;

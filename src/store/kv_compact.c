@@ -268,6 +268,8 @@ static enum err delete_some(struct kv_compact *c)
 
 static enum err delete_slice(struct kv_compact *c)
 {
+    uint64_t progress = c->progress;
+    int64_t done = c->done;
     enum err error = db_set_sync(c->db, false);
     if (error != OK) {
         return error;
@@ -280,6 +282,14 @@ static enum err delete_slice(struct kv_compact *c)
         } else {
             db_rollback(c->db);
         }
+    }
+    if (error == ERR_DISK_FULL) {
+        /* What was taken from the lists is still there: look from the last window that is done. */
+        c->progress = progress;
+        c->done = done;
+        c->phase = COMPACT_IDLE;
+        list_clear(&c->superseded);
+        list_clear(&c->deletions);
     }
     enum err restored = db_set_sync(c->db, true);
     return error != OK ? error : restored;

@@ -25,8 +25,21 @@ struct log_group *log_group_find(struct log_db *db, uint32_t group)
     return NULL;
 }
 
+/* The disk is full: nothing was committed, and nothing here says otherwise. */
+static void undo(struct log_db *db)
+{
+    db_rollback(&db->db);
+    memcpy(db->groups, db->saved_groups, db->group_count * sizeof(*db->groups));
+    db->identity.cluster_id = db->saved_cluster_id;
+    db->in_batch = false;
+}
+
 enum err log_db_note(struct log_db *db, enum err error)
 {
+    if (error == ERR_DISK_FULL && db->in_batch) {
+        undo(db);
+        return error;
+    }
     if (error != OK && error != ERR_BUSY_FILE) {
         db->db.failed = true;
         if (db->db.write_failed && !db->failure_noted) {
@@ -121,7 +134,14 @@ void log_row_entry(struct log_db *db, uint32_t group, struct entry *out, bool *c
 
 enum err log_db_begin(struct log_db *db)
 {
-    return log_db_note(db, db_begin(&db->db));
+    enum err error = db_begin(&db->db);
+    if (error == OK) {
+        ARRAY_RESERVE(db->saved_groups, db->saved_capacity, db->group_count);
+        memcpy(db->saved_groups, db->groups, db->group_count * sizeof(*db->groups));
+        db->saved_cluster_id = db->identity.cluster_id;
+        db->in_batch = true;
+    }
+    return log_db_note(db, error);
 }
 
 /* Term of an entry in the table, or of the entry the log starts after. */
@@ -365,6 +385,7 @@ enum err log_db_commit(struct log_db *db)
         db_rollback(&db->db);
     }
     if (error == OK) {
+        db->in_batch = false; /* it is on the disk: from here on every error is final */
         error = write_marks(db);
     }
     return log_db_note(db, error);
@@ -374,7 +395,9 @@ enum err log_db_commit(struct log_db *db)
 
 enum err log_db_maintain(struct log_db *db, bool idle)
 {
-    return log_db_note(db, db_maintain(&db->db, idle));
+    enum err error = db_maintain(&db->db, idle);
+    /* No room to copy the WAL into the file: it stays where it is. */
+    return error == ERR_DISK_FULL ? error : log_db_note(db, error);
 }
 
 enum err log_db_sync_mark(struct log_db *db)

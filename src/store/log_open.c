@@ -292,6 +292,7 @@ void log_db_close(struct log_db **db)
     db_close(&d->db);
     raft_mark_close(&d->mark);
     mem_free(d->groups);
+    mem_free(d->saved_groups);
     mem_free(d);
 }
 

@@ -36,6 +36,11 @@ struct log_db {
     struct node_identity identity;
     struct log_group *groups; /* those recovered */
     size_t group_count, group_capacity;
+    /* As they were at log_db_begin, for a transaction that finds the disk full. */
+    struct log_group *saved_groups;
+    size_t saved_capacity;
+    uint64_t saved_cluster_id;
+    bool in_batch;
     bool failure_noted;
     char
         damage_text[LOG_DAMAGE_TEXT_MAX]; /* what was found before any group was read; "" nothing */

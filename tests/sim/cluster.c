@@ -186,6 +186,7 @@ static void draw_config(struct cluster *c, struct config *shared)
     shared->request_bytes_max = 1 << 20;
     shared->raft.election_timeout_ms = election_ms[draw(c, 0, 3)];
     shared->raft.heartbeat_ms = shared->raft.election_timeout_ms / 5;
+    shared->raft.disk_stall_ms = 1500;
     shared->raft.window_bytes = small_or_large[draw(c, 0, 2)];
     shared->raft.append_bytes_max = append_bytes[draw(c, 0, 2)];
     shared->raft.cache_bytes_max = small_or_large[draw(c, 0, 2)];

@@ -46,6 +46,7 @@ struct run {
     bool opened;    /* log_db_open returned OK */
     bool recovered; /* log_db_recover too */
     size_t acked;   /* commits that returned OK */
+    size_t stalls;  /* commits that found the disk full and worked at the second try */
     enum err error;
 };
 
@@ -67,6 +68,12 @@ static void live(const char *folder, struct run *out)
     out->recovered = out->error == OK;
     for (size_t i = 1; out->error == OK && i <= STATE_COUNT; i++) {
         out->error = go_to_state(db, i);
+        if (out->error == ERR_DISK_FULL) {
+            /* Nothing of it was committed: the same again. After the mark's error nothing goes on. */
+            bool works = go_to_state(db, i) == OK;
+            out->error = works ? OK : out->error;
+            out->stalls += works ? 1 : 0;
+        }
         out->acked = out->error == OK ? i : out->acked;
     }
     if (out->error == OK) {
@@ -137,7 +144,7 @@ static void killed_between_any_two_writes(void)
 }
 
 /* Trap 20: one write, sync or open fails and the disk then works again. The error is told, nothing
- * goes on after it, and what was acknowledged is there at the next start. After a failed write or sync of
+ * goes on after it (but for a full disk: the same transaction is tried again), and what was acknowledged is there at the next start. After a failed write or sync of
  * the log that start does not trust it: no votes. */
 static void each_error_is_final(void)
 {
@@ -157,6 +164,7 @@ static void each_error_is_final(void)
     for (size_t c = 0; c < ARRAY_COUNT(cases); c++) {
         bool struck = true;
         uint64_t told = 0;
+        uint64_t stalls = 0;
         for (uint64_t nth = 1; struck; nth++) {
             char folder[TEST_PATH_MAX];
             struct run run;
@@ -167,6 +175,7 @@ static void each_error_is_final(void)
             struck = fault_vfs_struck();
             fault_vfs_disarm();
             told += run.error == cases[c].error;
+            stalls += run.stalls;
             if (run.error != OK) {
                 CU_ASSERT_EQUAL(run.error, cases[c].error);
             } else {
@@ -195,8 +204,42 @@ static void each_error_is_final(void)
             test_folder_remove(folder);
         }
         CU_ASSERT_TRUE(told > 2);
+        CU_ASSERT_EQUAL(stalls > 10, cases[c].code == SQLITE_FULL);
     }
     fault_vfs_remove();
+}
+
+/* The disk stays full for a while: each try leaves the log as it was, in the file and in memory, and reads go on. */
+static void full_for_a_while(void)
+{
+    char folder[TEST_PATH_MAX];
+    struct log_recovered found = {0};
+    test_folder_make(folder);
+    fault_vfs_install();
+    struct log_db *db = test_log_open(folder);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(db);
+    CU_ASSERT_EQUAL_FATAL(log_db_recover(db, 0, &kv_empty, &found), OK);
+    log_recovered_free(&found);
+    for (size_t i = 1; i <= 5; i++) {
+        CU_ASSERT_EQUAL(go_to_state(db, i), OK);
+    }
+    fault_vfs_arm(FAULT_WRITE, "raft.db-wal", 1, SQLITE_FULL, FAULT_STAY);
+    for (int i = 0; i < 20; i++) {
+        struct entries *block = NULL;
+        CU_ASSERT_EQUAL(go_to_state(db, 6), ERR_DISK_FULL); /* truncates and appends */
+        CU_ASSERT_EQUAL(log_db_read(db, 0, 40, 40, 1000, &block), OK);
+        entries_free(&block);
+        CU_ASSERT_EQUAL(log_db_sync_mark(db), OK);
+    }
+    fault_vfs_disarm();
+    CU_ASSERT_EQUAL(go_to_state(db, 6), OK);
+    CU_ASSERT_EQUAL(go_to_state(db, 7), OK);
+    log_db_close(&db);
+    CU_ASSERT_TRUE(finds_state(folder, 7, 7, &found));
+    CU_ASSERT_FALSE(found.damaged);
+    log_recovered_free(&found);
+    fault_vfs_remove();
+    test_folder_remove(folder);
 }
 
 /* A sync that fails for good: the note cannot be written either, the process still stops. */
@@ -343,4 +386,5 @@ static void killed_at_any_moment(void)
 }
 
 SUITE("store: crashes", TEST(killed_between_any_two_writes), TEST(each_error_is_final),
-      TEST(dead_disk), TEST(mark_is_synced_when_it_must), TEST(killed_at_any_moment))
+      TEST(full_for_a_while), TEST(dead_disk), TEST(mark_is_synced_when_it_must),
+      TEST(killed_at_any_moment))
