@@ -355,16 +355,27 @@ MUST_USE enum err kv_snapshot_remove(const char *data_dir, uint32_t group, uint3
 
 /* A table on its way from another node, in the file of the next generation. */
 struct kv_incoming;
-/* What lies under that name is removed. ERR_DISK_FULL also when there is no room for `bytes`; ERR_IO. */
+/* Whose copy of what: octets of another are of no use. */
+struct kv_incoming_source {
+    uint64_t member, index, term;
+    uint64_t bytes; /* of the whole */
+};
+/*
+ * Octets of the same source that an earlier begin left unfinished, in this life or another, are kept:
+ * kv_incoming_received says how many. Anything else under that name is removed. ERR_DISK_FULL also when there is
+ * no room for the rest; ERR_IO.
+ */
 MUST_USE enum err kv_incoming_begin(const char *data_dir, uint32_t group, uint64_t generation,
-                                    uint64_t bytes, struct kv_incoming **out);
+                                    const struct kv_incoming_source *source,
+                                    struct kv_incoming **out);
 /* The next octets. ERR_INVALID (nothing written): not at the offset kv_incoming_received tells, or more than
  * was said. ERR_DISK_FULL, ERR_IO. */
 MUST_USE enum err kv_incoming_write(struct kv_incoming *in, uint64_t offset, struct view octets);
 uint64_t kv_incoming_received(const struct kv_incoming *in);
 /*
  * All octets are there: check them against the SHA-256 of what was sent, make them durable, and read what the
- * table says of itself. ERR_CHECKSUM, ERR_NEWER_FORMAT, ERR_CORRUPT, ERR_IO. Close it in any case.
+ * table says of itself. ERR_CHECKSUM, ERR_NEWER_FORMAT, ERR_CORRUPT, ERR_IO: no begin goes on with it. Close it in
+ * any case.
  */
 MUST_USE enum err kv_incoming_complete(struct kv_incoming *in, struct view sha256,
                                        struct kv_meta *out);

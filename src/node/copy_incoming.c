@@ -50,16 +50,17 @@ static enum err begin(struct copy_incoming *in, const char *data_dir, uint64_t g
                       const struct snapshot_chunk *c)
 {
     copy_incoming_discard(in, data_dir);
-    enum err error =
-        kv_incoming_begin(data_dir, GROUP_DEFAULT, generation + 1, c->total_bytes, &in->file);
+    const struct kv_incoming_source source = {
+        .member = c->member, .index = c->index, .term = c->term, .bytes = c->total_bytes};
+    enum err error = kv_incoming_begin(data_dir, GROUP_DEFAULT, generation + 1, &source, &in->file);
     if (error == OK) {
         in->from = c->member;
         in->index = c->index;
         in->term = c->term;
         in->generation = generation + 1;
         log_event(LOG_NOTICE, "receiving a snapshot",
-                  "index=%" PRIu64 " term=%" PRIu64 " bytes=%" PRIu64, c->index, c->term,
-                  c->total_bytes);
+                  "index=%" PRIu64 " term=%" PRIu64 " bytes=%" PRIu64 " from=%" PRIu64, c->index,
+                  c->term, c->total_bytes, kv_incoming_received(in->file));
     }
     return error;
 }

@@ -4,8 +4,8 @@
  * name, never renamed over a live one (SQLite pairs a database with its -wal by name, trap 58): the number
  * rises by one with each, and raft.db names the current one in the transaction that begins the log anew.
  *
- * So at any crash there are at most two: the current one, and the next (unfinished or not named yet) or the
- * one before (not removed yet).
+ * So at any crash there are at most two: the current one, and the next (unfinished, then kv-<n>.db-part is there
+ * too; or not named yet) or the one before (not removed yet).
  */
 #include "kv_schema.h"
 #include "store.h"
@@ -29,6 +29,22 @@ enum err kv_path(const char *data_dir, uint32_t group, uint64_t generation, char
     return file_path(data_dir, group, generation, "", out);
 }
 
+enum err kv_part_path(const char *data_dir, uint32_t group, uint64_t generation, char **out)
+{
+    return file_path(data_dir, group, generation, "-part", out);
+}
+
+static enum err is_part(const char *data_dir, uint32_t group, uint64_t generation, bool *out)
+{
+    char *path = NULL;
+    enum err error = kv_part_path(data_dir, group, generation, &path);
+    if (error == OK) {
+        error = vfs_file_exists(path, out);
+        mem_free(path);
+    }
+    return error;
+}
+
 static enum err is_there(const char *data_dir, uint32_t group, uint64_t generation, bool *out)
 {
     char *path = NULL;
@@ -48,6 +64,11 @@ enum err kv_generation_find(const char *data_dir, uint32_t group, uint64_t named
     if (error == OK && !there) {
         error = is_there(data_dir, group, named + 1, &next);
     }
+    if (error == OK && next) {
+        bool part = false;
+        error = is_part(data_dir, group, named + 1, &part);
+        next = !part;
+    }
     if (error == OK) {
         *out = !there && next ? named + 1 : named;
     }
@@ -57,7 +78,7 @@ enum err kv_generation_find(const char *data_dir, uint32_t group, uint64_t named
 enum err kv_generation_remove(const char *data_dir, uint32_t group, uint64_t generation)
 {
     /* The -wal first: a database without it is older than it should be, but nobody's any more. */
-    static const char *const suffixes[] = {"-wal", "-shm", "-journal", ""};
+    static const char *const suffixes[] = {"-wal", "-shm", "-journal", "", "-part"};
     enum err error = OK;
     for (size_t i = 0; error == OK && i < ARRAY_COUNT(suffixes); i++) {
         char *path = NULL;
@@ -72,7 +93,12 @@ enum err kv_generation_remove(const char *data_dir, uint32_t group, uint64_t gen
 
 enum err kv_generations_clean(const char *data_dir, uint32_t group, uint64_t current)
 {
-    enum err error = kv_generation_remove(data_dir, group, current + 1);
+    bool part = false;
+    enum err error = is_part(data_dir, group, current + 1, &part);
+    if (error == OK &&
+        !part) { /* the beginning of a received table is gone on with, or begun anew over it */
+        error = kv_generation_remove(data_dir, group, current + 1);
+    }
     if (error == OK && current > 0) {
         error = kv_generation_remove(data_dir, group, current - 1);
     }

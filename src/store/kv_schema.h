@@ -29,6 +29,9 @@
 
 /* Full path of the group's file in data_dir; free with mem_free. ERR_IO. */
 MUST_USE enum err kv_path(const char *data_dir, uint32_t group, uint64_t generation, char **out);
+/* The file beside it that says whose copy it is the beginning of; while it is there kv_path is no table. */
+MUST_USE enum err kv_part_path(const char *data_dir, uint32_t group, uint64_t generation,
+                               char **out);
 
 #define KV_META_CLUSTER_TIME     "cluster_time_us INTEGER NOT NULL DEFAULT 0"
 #define KV_META_COMPACT_PROGRESS "compact_progress INTEGER NOT NULL DEFAULT 0"

@@ -36,6 +36,13 @@ def log_rows(node):
         database.close()
 
 
+def incoming_bytes(node):
+    try:
+        return os.path.getsize(os.path.join(node.group_dir, "kv-1.db"))
+    except FileNotFoundError:
+        return 0
+
+
 def write(node, count, prefix="key", value=VALUE):
     """Puts over one channel, a window at a time; returns the last revision."""
     with rpc.Client(node.client_address) as client:
@@ -133,7 +140,13 @@ class Snapshot(unittest.TestCase):
             e2e.wait_until(lambda count=begun: away.log_text().count("receiving a snapshot") >= count,
                            "the snapshot to begin", every_s=0.002)
             if begun < 4:
+                e2e.wait_until(lambda: incoming_bytes(away) > 0, "octets to arrive", every_s=0.002)
                 away.kill9()
+        # of the same copy it has the beginning
+        begun_at = [(line.split("index=")[1].split()[0], int(line.split("from=")[1].split()[0]))
+                    for line in away.log_text().splitlines() if "receiving a snapshot" in line]
+        self.assertTrue(any(index == before and offset > 0 for (before, _), (index, offset)
+                            in zip(begun_at, begun_at[1:])), begun_at)
         leader.kill9()  # the sender, at any moment of it
         away.wait_healthy()
         revision = write(away, 50, "later")

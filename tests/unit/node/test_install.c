@@ -146,7 +146,9 @@ static void receive_table(const struct rig *r, uint64_t last)
     sha256_start(&sum);
     sha256_add(&sum, view_of(octets, facts.bytes));
     sha256_finish(&sum, digest);
-    CU_ASSERT_EQUAL_FATAL(kv_incoming_begin(r->folder, 0, 1, facts.bytes, &in), OK);
+    const struct kv_incoming_source source = {
+        .member = 7, .index = 1, .term = 1, .bytes = facts.bytes};
+    CU_ASSERT_EQUAL_FATAL(kv_incoming_begin(r->folder, 0, 1, &source, &in), OK);
     CU_ASSERT_EQUAL(kv_incoming_write(in, 0, view_of(octets, facts.bytes)), OK);
     CU_ASSERT_EQUAL_FATAL(kv_incoming_complete(in, view_of(digest, sizeof(digest)), &meta), OK);
     CU_ASSERT_EQUAL(meta.applied_index, last);

@@ -57,13 +57,21 @@ static enum err write_all(struct kv_incoming *in, const struct bytes *octets, si
     return error;
 }
 
+/* Each time another one. */
+static struct kv_incoming_source source_of(uint64_t bytes)
+{
+    static uint64_t index;
+    return (struct kv_incoming_source){.member = 7, .index = ++index, .term = 1, .bytes = bytes};
+}
+
 static enum err receive(const char *folder, const struct bytes *octets, size_t chunk,
                         struct kv_meta *facts)
 {
     struct kv_incoming *in = NULL;
     uint8_t digest[SHA256_BYTES];
     digest_of(octets, digest);
-    enum err error = kv_incoming_begin(folder, 0, 1, octets->size, &in);
+    const struct kv_incoming_source source = source_of(octets->size);
+    enum err error = kv_incoming_begin(folder, 0, 1, &source, &in);
     if (error == OK) {
         error = write_all(in, octets, chunk);
     }
@@ -124,7 +132,8 @@ static void refused(void)
     fixture_start(&f);
     digest_of(&octets, digest);
 
-    CU_ASSERT_EQUAL_FATAL(kv_incoming_begin(f.directory, 0, 1, octets.size, &in), OK);
+    struct kv_incoming_source source = source_of(octets.size);
+    CU_ASSERT_EQUAL_FATAL(kv_incoming_begin(f.directory, 0, 1, &source, &in), OK);
     CU_ASSERT_EQUAL(kv_incoming_write(in, 4096, view_of(octets.data, 10)), ERR_INVALID);
     CU_ASSERT_EQUAL(kv_incoming_write(in, 0, view_of(octets.data, 10)), OK);
     CU_ASSERT_EQUAL(kv_incoming_write(in, 0, view_of(octets.data, 10)), ERR_INVALID); /* again */
@@ -146,7 +155,8 @@ static void refused(void)
     octets.data[63] = KV_DB_FORMAT;
     CU_ASSERT_EQUAL(receive(f.directory, &octets, octets.size, &facts), OK);
 
-    CU_ASSERT_EQUAL(kv_incoming_begin(f.directory, 0, 1, UINT64_MAX / 2, &in), ERR_DISK_FULL);
+    source = source_of(UINT64_MAX / 2);
+    CU_ASSERT_EQUAL(kv_incoming_begin(f.directory, 0, 1, &source, &in), ERR_DISK_FULL);
     CU_ASSERT_PTR_NULL(in);
     fault_vfs_install();
     fault_vfs_arm(FAULT_WRITE, "kv-1.db", 2, SQLITE_FULL, FAULT_ONCE);
@@ -160,4 +170,70 @@ static void refused(void)
     fixture_end(&f);
 }
 
-SUITE("store: a table that comes in", TEST(whole), TEST(refused))
+/* Trap 46: a transfer that was cut off goes on where it was, of the same copy only; and it is nobody's table. */
+static void resumed(void)
+{
+    struct fixture f;
+    struct kv_incoming *in = NULL;
+    struct kv_meta facts;
+    uint8_t digest[SHA256_BYTES];
+    uint64_t found = 99;
+    struct bytes octets = copy_of(200);
+    fixture_start(&f);
+    digest_of(&octets, digest);
+    struct kv_incoming_source source = source_of(octets.size);
+    CU_ASSERT_EQUAL_FATAL(kv_incoming_begin(f.directory, 0, 1, &source, &in), OK);
+    CU_ASSERT_EQUAL(kv_incoming_write(in, 0, view_of(octets.data, 9000)), OK);
+    kv_incoming_close(&in);
+    /* a start: the living table is the one, the beginning stays */
+    CU_ASSERT_EQUAL(kv_generation_find(f.directory, 0, 0, &found), OK);
+    CU_ASSERT_EQUAL(found, 0);
+    CU_ASSERT_EQUAL(kv_generations_clean(f.directory, 0, 0), OK);
+    CU_ASSERT_EQUAL_FATAL(kv_incoming_begin(f.directory, 0, 1, &source, &in), OK);
+    CU_ASSERT_EQUAL(kv_incoming_received(in), 9000);
+    CU_ASSERT_EQUAL(kv_incoming_write(in, 9000, view_of(octets.data + 9000, octets.size - 9000)),
+                    OK);
+    CU_ASSERT_EQUAL(kv_incoming_complete(in, view_of(digest, sizeof(digest)), &facts), OK);
+    CU_ASSERT_EQUAL(facts.applied_index, 200);
+    kv_incoming_close(&in);
+
+    /* whole and not named by raft.db: removed at a start */
+    CU_ASSERT_EQUAL(kv_generations_clean(f.directory, 0, 0), OK);
+    CU_ASSERT_EQUAL_FATAL(kv_incoming_begin(f.directory, 0, 1, &source, &in), OK);
+    CU_ASSERT_EQUAL(kv_incoming_received(in), 0);
+    CU_ASSERT_EQUAL(kv_incoming_write(in, 0, view_of(octets.data, 9000)), OK);
+    kv_incoming_close(&in);
+    /* even where raft.db's own is not there, a beginning is no table */
+    CU_ASSERT_EQUAL(kv_generation_find(f.directory, 0, 3, &found), OK);
+    CU_ASSERT_EQUAL(found, 3);
+    CU_ASSERT_EQUAL(kv_generation_find(f.directory, 7, 0, &found), OK);
+    CU_ASSERT_EQUAL(found, 0);
+
+    /* another copy; a beginning that was lost; a beginning that is damaged */
+    struct kv_incoming_source other = source;
+    other.term++;
+    CU_ASSERT_EQUAL_FATAL(kv_incoming_begin(f.directory, 0, 1, &other, &in), OK);
+    CU_ASSERT_EQUAL(kv_incoming_received(in), 0);
+    CU_ASSERT_EQUAL(kv_incoming_write(in, 0, view_of(octets.data, 9000)), OK);
+    kv_incoming_close(&in);
+    test_file_write(f.directory, "group-0/kv-1.db-part", view_of_text("short"));
+    CU_ASSERT_EQUAL_FATAL(kv_incoming_begin(f.directory, 0, 1, &other, &in), OK);
+    CU_ASSERT_EQUAL(kv_incoming_received(in), 0);
+    octets.data[300] ^= 1;
+    CU_ASSERT_EQUAL(kv_incoming_write(in, 0, view_of(octets.data, 9000)), OK);
+    octets.data[300] ^= 1;
+    kv_incoming_close(&in);
+    CU_ASSERT_EQUAL_FATAL(kv_incoming_begin(f.directory, 0, 1, &other, &in), OK);
+    CU_ASSERT_EQUAL(kv_incoming_write(in, 9000, view_of(octets.data + 9000, octets.size - 9000)),
+                    OK);
+    CU_ASSERT_EQUAL(kv_incoming_complete(in, view_of(digest, sizeof(digest)), &facts),
+                    ERR_CHECKSUM);
+    kv_incoming_close(&in);
+    CU_ASSERT_EQUAL_FATAL(kv_incoming_begin(f.directory, 0, 1, &other, &in), OK);
+    CU_ASSERT_EQUAL(kv_incoming_received(in), 0); /* not again the same way */
+    kv_incoming_close(&in);
+    bytes_free(&octets);
+    fixture_end(&f);
+}
+
+SUITE("store: a table that comes in", TEST(whole), TEST(refused), TEST(resumed))
