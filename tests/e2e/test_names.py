@@ -167,9 +167,11 @@ class Discovery(Names):
         one.wait_healthy()
         for node in (two, three):
             node.wait_log("joining the cluster")
+        self.cluster.wait_healthy()
+        self.put_through(one, "found")
         two.kill9()
         two.start()
-        e2e.wait_until(lambda: e2e.http_get(two.client_address, "/health"), "n2 listens again")
+        two.wait_healthy()
         self.finish()
 
 

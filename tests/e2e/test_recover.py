@@ -69,6 +69,16 @@ class Recover(unittest.TestCase):
         one.start()
         one.wait_healthy()
         self.assertEqual(one.client.range("after").kvs[0].value, b"x")
+
+        # Emptied they join the new cluster, with all that was kept.
+        for node in (two, three):
+            node.wipe()
+            node.write_config(members=[node], extra=f'join = "{one.peer_address}";\n')
+            node.start()
+        for node in (two, three):
+            node.wait_healthy()
+            self.assertEqual(len(node.client.range("k", range_end="l").kvs), 200)
+        self.assertEqual(sorted(m.name for m in one.client.members().members), ["n1", "n2", "n3"])
         self.cluster.check_logs()
         self.cluster.stop()
 
