@@ -47,7 +47,8 @@ static enum cli_exit fetch(struct cli_session *session, Holdfast__V1__GetCluster
     Holdfast__V1__GetClusterResponse *got =
         holdfast__v1__get_cluster_response__unpack(NULL, answer.body.size, answer.body.data);
     if (got == NULL) {
-        return cli_unreadable(&answer);
+        (void)cli_unreadable(&answer);
+        return CLI_FAILED;
     }
     bytes_free(&answer.body);
     if (!got->from_leader && got->leader_client[0] != '\0') {
