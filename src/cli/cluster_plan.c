@@ -97,6 +97,19 @@ static const Holdfast__V1__Member *waited_for(const Holdfast__V1__GetClusterResp
     return NULL;
 }
 
+/* Somebody's vote is to go, so whoever could have it is worth waiting for. */
+static bool a_voter_goes(const struct config *c, const Holdfast__V1__GetClusterResponse *actual)
+{
+    bool goes = false;
+    for (size_t i = 0; i < actual->n_members; i++) {
+        const Holdfast__V1__Member *m = actual->members[i];
+        goes = goes || ((m->role == HOLDFAST__V1__ROLE__ROLE_VOTER ||
+                         m->role == HOLDFAST__V1__ROLE__ROLE_JOINING) &&
+                        declared_name(c, m->name) == NULL);
+    }
+    return goes;
+}
+
 static void plan_arrivals(const struct config *c, const Holdfast__V1__GetClusterResponse *actual,
                           struct cluster_plan *out)
 {
@@ -118,6 +131,9 @@ static void plan_arrivals(const struct config *c, const Holdfast__V1__GetCluster
                 actual->n_members > 0 && actual->members[0]->peer[0] != '\0'
                     ? actual->members[0]->peer
                     : "HOST:PORT");
+        } else if (actual->from_leader && m->role == HOLDFAST__V1__ROLE__ROLE_STANDBY && m->alive &&
+                   !m->caught_up && a_voter_goes(c, actual)) {
+            add(out, STEP_JOIN, m->id, d->name, d->peer, "wait until %s has the log", d->name);
         } else if (strcmp(m->peer, d->peer) != 0) {
             add(out, STEP_UPDATE, m->id, d->name, d->peer,
                 "change the peer address of %s from %s to %s", d->name, m->peer, d->peer);

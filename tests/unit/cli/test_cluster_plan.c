@@ -121,8 +121,17 @@ static void one_is_exchanged(void)
     f.declared.member_count = 3;
     EXPECT_PLAN(&f, STEP_DECLARE, STEP_JOIN, STEP_REPLACE);
     CU_ASSERT_EQUAL(f.plan.steps[2].id, 102);
+    Holdfast__V1__Member *four = have(&f, 4, HOLDFAST__V1__ROLE__ROLE_STANDBY);
+    f.actual.from_leader = true; /* n4 has come: nobody goes before it has the log */
+    four->alive = true;
+    EXPECT_PLAN(&f, STEP_JOIN, STEP_REPLACE);
+    four->alive = false; /* nobody waits for the dead */
+    EXPECT_PLAN(&f, STEP_REPLACE);
+    four->alive = four->caught_up = true;
+    EXPECT_PLAN(&f, STEP_REPLACE);
     f.members[1].role = HOLDFAST__V1__ROLE__ROLE_STANDBY; /* it does not vote anyway */
-    EXPECT_PLAN(&f, STEP_DECLARE, STEP_JOIN, STEP_REMOVE);
+    four->caught_up = false;
+    EXPECT_PLAN(&f, STEP_REMOVE);
 }
 
 static void five_to_three(void)
