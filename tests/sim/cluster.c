@@ -68,6 +68,9 @@ static void disk_spend(void *context, uint64_t us)
 static void on_sent(void *context, struct actor *to, const struct msg *m)
 {
     struct cluster *c = context;
+    if (m->kind == PEER_SEND && ((const struct peer_send *)m)->message.type == RAFT_TIMEOUT_NOW) {
+        c->figures.timeouts_now++;
+    }
     checks_sent(&c->checks, runner_node_of(to) - 1, m);
 }
 
@@ -516,6 +519,25 @@ void cluster_stop_node(struct cluster *c, size_t node)
     m->state = MACHINE_STOPPING;
     m->stop_step = 0;
     call_stop_step(c, node | m->boot << 8);
+}
+
+#define MOVE_TIMEOUT_US 5000000
+
+void cluster_move_leader(struct cluster *c, size_t asked, size_t target)
+{
+    const struct machine *m = &c->machines[asked];
+    uint64_t id = c->checks.nodes[target].member_id;
+    if (m->state != MACHINE_RUNNING || id == 0) {
+        return;
+    }
+    c->figures.transfers++;
+    log_event(LOG_INFO, "lead is to move", "asked=n%zu to=n%zu", asked + 1, target + 1);
+    struct raft_change_members *move =
+        MSG_NEW(struct raft_change_members, RAFT_CHANGE_MEMBERS, NULL);
+    move->group = GROUP_DEFAULT;
+    move->deadline_us = runner_node_clock_us(c->runner, PATH_NODE(asked)) + MOVE_TIMEOUT_US;
+    move->request = (struct member_request){.action = MEMBER_TRANSFER, .id = id};
+    ACTOR_SEND(m->actors->raft, move);
 }
 
 /* ---- looking ------------------------------------------------------------------------------------------------------ */

@@ -42,6 +42,8 @@ struct machine {
 struct cluster_figures {
     uint64_t crashes, power_cuts, stops, fatals, refused_starts, flips, damaged_starts;
     uint64_t lost, stranded; /* nodes that need a person */
+    uint64_t transfers;      /* asked for */
+    uint64_t timeouts_now;   /* ... and the target told to take over, stops in order included */
 };
 
 struct cluster {
@@ -77,6 +79,9 @@ void cluster_start_node(struct cluster *c, size_t node);
 void cluster_crash_node(struct cluster *c, size_t node, enum disk_cut cut);
 /* Ask it to stop in order; it is off once all actors have. */
 void cluster_stop_node(struct cluster *c, size_t node);
+/* Ask a node to hand over the lead to another, or to itself; nothing if either was never started. Nobody waits for the
+ * answer. */
+void cluster_move_leader(struct cluster *c, size_t asked, size_t target);
 void cluster_restart_later(struct cluster *c, size_t node, uint64_t delay_us);
 void cluster_fail(struct cluster *c, const char *format, ...) PRINTF_LIKE(2, 3);
 

@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#define TRANSFER_INTERVAL_US_MAX 5000000
+
 /* What a phase may hold; several at once. */
 enum evil {
     EVIL_CRASHES,    /* processes and machines end, at any disk operation */
@@ -30,6 +32,9 @@ struct nemesis {
     uint64_t phase;
     size_t late_leader; /* the leader whose answers grow late; SIZE_MAX: none */
     uint32_t evils;     /* bit set of the seed: what may happen at all */
+    bool transfers;     /* of the seed as well: the lead is moved */
+    uint64_t
+        transfer_random; /* its own, so that seeds without transfers draw what they always drew */
     bool active[EVIL_COUNT];
 };
 
@@ -263,6 +268,43 @@ static void freeze_leader(struct nemesis *n)
     }
 }
 
+/*
+ * A person moves the lead: to whoever is a member, whether it can take over or not, also to the leader itself, and
+ * now and then a node is asked that does not lead. One time in six the asked node
+ * is stopped in order instead, and a leader hands over first.
+ */
+static void transfer(struct nemesis *n)
+{
+    struct cluster *c = n->c;
+    size_t asked = cluster_leader(c);
+    if (random_below(&n->transfer_random, 8) == 0) {
+        asked = (size_t)random_below(&n->transfer_random, c->node_count);
+    }
+    if (asked == SIZE_MAX) {
+        return;
+    }
+    if (random_below(&n->transfer_random, 6) == 0) {
+        cluster_stop_node(c, asked);
+        return;
+    }
+    size_t target = (size_t)random_below(&n->transfer_random, c->node_count);
+    cluster_move_leader(c, asked, target);
+}
+
+static void call_transfer(void *context, uint64_t argument)
+{
+    struct nemesis *n = context;
+    UNUSED(argument);
+    if (n->healed) {
+        return;
+    }
+    transfer(n);
+    runner_at(n->c->runner,
+              runner_now_us(n->c->runner) + 100000 +
+                  random_below(&n->transfer_random, TRANSFER_INTERVAL_US_MAX),
+              call_transfer, n, 0);
+}
+
 /* ---- blows that come again and again within a phase ------------------------------------------------------ */
 
 static void strike(struct nemesis *n)
@@ -361,6 +403,11 @@ struct nemesis *nemesis_create(struct cluster *c, uint64_t length_us)
     n->quiet = one_in(n, 2); /* the first phase is the other kind */
     c->restart_us_max = one_in(n, 3) ? 10000000 : 1500000;
     call_phase(n, 0);
+    n->transfer_random = c->seed ^ UINT64_C(0x7472616e73666572);
+    n->transfers = random_below(&n->transfer_random, 3) == 0;
+    if (n->transfers) {
+        call_transfer(n, 0);
+    }
     return n;
 }
 

@@ -346,6 +346,8 @@ static void add(struct outcome *sum, const struct outcome *o)
     sum->machines.damaged_starts += o->machines.damaged_starts;
     sum->machines.stranded += o->machines.stranded;
     sum->machines.lost += o->machines.lost;
+    sum->machines.transfers += o->machines.transfers;
+    sum->machines.timeouts_now += o->machines.timeouts_now;
     sum->net.sent += o->net.sent;
     sum->net.lost += o->net.lost;
     sum->net.connections += o->net.connections;
@@ -374,6 +376,8 @@ static void report(const struct outcome *sum, uint64_t seeds, uint64_t failures,
            sum->machines.crashes, sum->machines.power_cuts, sum->machines.fatals,
            sum->machines.stops, sum->machines.refused_starts, sum->injected, sum->machines.flips,
            sum->machines.damaged_starts, sum->machines.lost, sum->machines.stranded);
+    printf("  transfers asked for %" PRIu64 ", targets told to take over %" PRIu64 "\n",
+           sum->machines.transfers, sum->machines.timeouts_now);
     printf("  messages %" PRIu64 ", lost %" PRIu64 ", connections %" PRIu64 ", events %" PRIu64
            "\n",
            sum->net.sent, sum->net.lost, sum->net.connections, sum->events);
