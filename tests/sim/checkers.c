@@ -48,6 +48,21 @@ static void log_copy(struct checks_log *to, const struct checks_log *from)
     to->count = from->count;
 }
 
+/* The log begins anew behind a committed entry; what follows it and agrees with it stays. */
+static void log_begin_anew(const struct model *m, struct checks_log *log, uint64_t index)
+{
+    ASSERT(index <= m->count);
+    if (term_at(log, index) != m->entries[index - 1].term) {
+        log_cut(log, index);
+    }
+    while (log->count < index) {
+        log_add(log, 0);
+    }
+    for (uint64_t i = 1; i <= index; i++) {
+        log->terms[i - 1] = m->entries[i - 1].term;
+    }
+}
+
 void checks_start(struct checks *c, size_t node_count, checks_fail_fn *failed, void *context)
 {
     ASSERT(node_count <= CHECKS_NODES_MAX);
@@ -82,11 +97,14 @@ void checks_free(struct checks *c)
 
 /* ---- start and end of a node -------------------------------------------------------------------------- */
 
-static void recovered_log(struct checks_node *n, const struct log_recovered *found,
-                          struct checks_log *out)
+static void recovered_log(const struct model *m, struct checks_node *n,
+                          const struct log_recovered *found, struct checks_log *out)
 {
-    /* What was trimmed is committed; its terms are remembered from before. */
+    /* What was trimmed is committed, or a snapshot stands for it: all know its terms. */
     log_copy(out, &n->durable);
+    if (found->trimmed_index > 0 && found->trimmed_index <= m->count) {
+        log_begin_anew(m, out, found->trimmed_index);
+    }
     log_cut(out, found->trimmed_index + 1);
     for (size_t i = 0; i < found->term_run_count; i++) {
         uint64_t last = i + 1 < found->term_run_count ? found->term_runs[i + 1].first_index - 1
@@ -128,8 +146,9 @@ static void check_recovered(struct checks *c, size_t node, const struct log_reco
         }
         bool truncated = false;
         for (size_t k = 0; k < n->persist_count; k++) {
-            uint64_t from = n->persists[n->persist_first + k].truncate_from;
-            truncated = truncated || (from != 0 && from <= i);
+            const struct checks_persist *p = &n->persists[n->persist_first + k];
+            truncated = truncated || (p->truncate_from != 0 && p->truncate_from <= i) ||
+                        p->reset_index != 0;
         }
         if (!truncated) {
             fail(c, node, "the disk forgot entry %" PRIu64 " of term %" PRIu64 " (now %" PRIu64 ")",
@@ -174,7 +193,7 @@ void checks_node_started(struct checks *c, size_t node, const struct node_stores
     n->member_id = stores->identity.member_id;
 
     struct checks_log log = {0};
-    recovered_log(n, found, &log);
+    recovered_log(&c->model, n, found, &log);
     check_recovered(c, node, found, &log);
     check_kv_meta(c, node, &stores->meta);
 
@@ -223,6 +242,17 @@ static void check_log_matching(struct checks *c, size_t node, uint64_t index, ui
 static void on_persist(struct checks *c, size_t node, const struct raft_persist *persist)
 {
     struct checks_node *n = &c->nodes[node];
+    uint64_t reset = persist->reset_index;
+    if (reset != 0) { /* 13 */
+        if (reset > c->model.count || c->model.entries[reset - 1].term != persist->reset_term ||
+            reset <= n->handed_index) {
+            fail(c, node,
+                 "begins its log anew behind entry %" PRIu64 " of term %" PRIu64
+                 ", has handed out %" PRIu64 ", committed are %zu",
+                 reset, persist->reset_term, n->handed_index, c->model.count);
+            return;
+        }
+    }
     if (persist->truncate_from != 0) {
         for (uint64_t i = persist->truncate_from; i <= n->told.count && i <= c->model.count; i++) {
             if (n->told.terms[i - 1] == c->model.entries[i - 1].term) {
@@ -232,10 +262,14 @@ static void on_persist(struct checks *c, size_t node, const struct raft_persist 
         }
         log_cut(&n->told, persist->truncate_from);
     }
+    if (reset != 0) {
+        log_begin_anew(&c->model, &n->told, reset);
+    }
     struct checks_persist p = {.sequence = persist->sequence,
                                .term = persist->current_term,
                                .vote = persist->voted_for,
-                               .truncate_from = persist->truncate_from};
+                               .truncate_from = persist->truncate_from,
+                               .reset_index = reset};
     if (persist->entries != NULL) {
         p.first_index = persist->entries->first_index;
         p.count = persist->entries->count;
@@ -266,6 +300,11 @@ static void on_durable(struct checks *c, size_t node, uint64_t sequence)
     while (n->persist_count > 0 && n->persists[n->persist_first].sequence <= sequence) {
         struct checks_persist *p = &n->persists[n->persist_first];
         log_cut(&n->durable, p->truncate_from);
+        if (p->reset_index != 0) {
+            log_begin_anew(&c->model, &n->durable, p->reset_index);
+            n->handed_index = p->reset_index;
+            c->snapshots_installed++;
+        }
         for (size_t i = 0; i < p->count; i++) {
             log_add(&n->durable, p->terms[i]);
             check_log_matching(c, node, p->first_index + i, p->terms[i], p->contents[i]);

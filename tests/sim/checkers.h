@@ -21,6 +21,7 @@
  *     Trap 18
  * 11. Term and commit index of a running node never fall.
  * 12. A leader moves its commit index only to an entry of its own term. Raft §5.4.2, trap 11
+ * 13. A log begins anew only behind a committed entry, above what was handed out for apply. Traps 46, 47
  */
 #ifndef HOLDFAST_SIM_CHECKERS_H
 #define HOLDFAST_SIM_CHECKERS_H
@@ -36,6 +37,7 @@
 /* A persist the log actor has not reported durable. */
 struct checks_persist {
     uint64_t sequence, term, vote, truncate_from;
+    uint64_t reset_index; /* the log begins anew behind it; 0: it does not */
     uint64_t first_index;
     size_t count;
     uint64_t *terms;
@@ -77,6 +79,7 @@ struct checks {
     struct map content; /* (index, term) -> checksum mixed with the term before */
     struct map hashes;  /* (applied_index, 0) -> kv_hash */
     uint64_t greatest_term;
+    uint64_t snapshots_installed; /* logs that began anew, durably */
     checks_fail_fn *fail;
     void *context;
     /* Called when an entry is first seen committed. */

@@ -288,6 +288,19 @@ static void take_barrier(struct sim_client *c, const struct client_barrier *barr
     }
 }
 
+/* A snapshot stands for entries this node has not seen: whether these are among them nobody can say. */
+static void take_unknown(struct sim_client *c, const struct client_barrier *unknown,
+                         uint64_t now_us)
+{
+    for (size_t i = 0; i < CLIENT_SLOTS_MAX; i++) {
+        struct slot *slot = &c->slots[i];
+        if (slot->busy && slot->request_id <= unknown->request_id && slot->writes) {
+            history_unknown(c->s.history, slot->op);
+            slot_idle(c, slot, NULL, now_us);
+        }
+    }
+}
+
 /* ---- handlers ------------------------------------------------------------------------------------------ */
 
 static void client_started(void *self, uint64_t now_us)
@@ -315,12 +328,14 @@ static void client_handle(void *self, struct msg *m, uint64_t now_us)
     case CLIENT_BARRIER:
         take_barrier(c, (const struct client_barrier *)m, now_us);
         break;
+    case CLIENT_UNKNOWN:
+        take_unknown(c, (const struct client_barrier *)m, now_us);
+        break;
     case CLIENT_WATCH:
         watches_take(&c->watches, &c->s, (const struct client_watch *)m);
         break;
     case CLIENT_SOCKET:
     case CLIENT_COPY:
-    case CLIENT_UNKNOWN:
     case CLIENT_STATE:
     case CLIENT_FIGURES:
         break;

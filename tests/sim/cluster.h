@@ -42,6 +42,7 @@ struct machine {
 struct cluster_figures {
     uint64_t crashes, power_cuts, stops, fatals, refused_starts, flips, damaged_starts;
     uint64_t lost, stranded; /* nodes that need a person */
+    uint64_t snapshots_sent; /* first chunks */
     uint64_t transfers;      /* asked for */
     uint64_t timeouts_now;   /* ... and the target told to take over, stops in order included */
 };
@@ -91,7 +92,8 @@ size_t cluster_whole(const struct cluster *c);
 /* May this node's log be damaged? All but a minority must stay whole. */
 bool cluster_may_damage(const struct cluster *c, size_t node);
 /* A node that needs entries its leader no longer has; only a snapshot, another leader or a person could
- * help. Trimming waits for all members, so this takes a damaged log, its own or its leader's. */
+ * help. Trimming waits for all members, so this takes a damaged log, its own or its leader's. Never with log_keep_bytes: in
+ * those runs a snapshot has to come. */
 bool cluster_is_stranded(const struct cluster *c, size_t node);
 /* The leader of the highest term; SIZE_MAX: none. */
 size_t cluster_leader(const struct cluster *c);

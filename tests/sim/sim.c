@@ -48,7 +48,7 @@ struct outcome {
     uint64_t watch_events, watches, watch_compacted;
     struct cluster_figures machines;
     struct net_figures net;
-    uint64_t injected;
+    uint64_t injected, snapshots_installed;
 };
 
 static struct cluster *running; /* for the handler of fatal signals alone */
@@ -229,6 +229,7 @@ static void run_seed(uint64_t seed, struct outcome *out)
         .watch_compacted = c->watches.compacted,
         .committed = c->checks.model.count,
         .terms = c->checks.greatest_term,
+        .snapshots_installed = c->checks.snapshots_installed,
         .machines = c->figures,
     };
     net_figures(c->net, &out->net);
@@ -346,6 +347,8 @@ static void add(struct outcome *sum, const struct outcome *o)
     sum->machines.damaged_starts += o->machines.damaged_starts;
     sum->machines.stranded += o->machines.stranded;
     sum->machines.lost += o->machines.lost;
+    sum->machines.snapshots_sent += o->machines.snapshots_sent;
+    sum->snapshots_installed += o->snapshots_installed;
     sum->machines.transfers += o->machines.transfers;
     sum->machines.timeouts_now += o->machines.timeouts_now;
     sum->net.sent += o->net.sent;
@@ -376,6 +379,8 @@ static void report(const struct outcome *sum, uint64_t seeds, uint64_t failures,
            sum->machines.crashes, sum->machines.power_cuts, sum->machines.fatals,
            sum->machines.stops, sum->machines.refused_starts, sum->injected, sum->machines.flips,
            sum->machines.damaged_starts, sum->machines.lost, sum->machines.stranded);
+    printf("  snapshots begun %" PRIu64 ", installed %" PRIu64 "\n", sum->machines.snapshots_sent,
+           sum->snapshots_installed);
     printf("  transfers asked for %" PRIu64 ", targets told to take over %" PRIu64 "\n",
            sum->machines.transfers, sum->machines.timeouts_now);
     printf("  messages %" PRIu64 ", lost %" PRIu64 ", connections %" PRIu64 ", events %" PRIu64
