@@ -186,6 +186,12 @@ bench:
 	@$(MAKE) --no-print-directory -j2 all
 	@/usr/bin/python3 tests/bench/bench.py
 
+.PHONY: bench-scale
+bench-scale:
+	@.ci/deps bench
+	@$(MAKE) --no-print-directory -j2 all
+	@/usr/bin/python3 tests/bench/scale.py --write
+
 install: all
 	install -D -m 0755 $(OUT)/holdfastd $(DESTDIR)$(PREFIX)/bin/holdfastd
 	install -D -m 0755 $(OUT)/holdfastctl $(DESTDIR)$(PREFIX)/bin/holdfastctl
