@@ -176,7 +176,13 @@ class Node:
             self._client = rpc.Client(self.client_address)
         return self._client
 
-    def write_config(self, members=None, cluster_name=None, extra="", node_name=None):
+    def write_config(self, members=None, cluster_name=None, extra="", node_name=None, bootstrap=False,
+                     join=()):
+        """bootstrap: founds a cluster alone; join: nodes by whose addresses it joins."""
+        if bootstrap:
+            extra += " bootstrap = true;"
+        if join:
+            extra += f' join = "{", ".join(n.peer_address for n in join)}";'
         with open(self.config_path, "w", encoding="utf-8") as file:
             file.write(config_text(cluster_name or self.cluster.name, node_name or self.name,
                                    self.data_dir, self.client_address, self.peer_address,
@@ -328,6 +334,16 @@ class Cluster:
         for node in self:
             if node.alive() and not node.paused:
                 node.wait_healthy(limit_s)
+
+    def start_bootstrapped(self, voters='"auto"', heal_after_s=60, count=None):
+        """n1 founds alone, the next count - 1 join, each by the one before it."""
+        before = None
+        self.extra += f"\nmembership = {{ voters = {voters}; heal_after_s = {heal_after_s}; }};"
+        for node in list(self)[:count]:
+            node.write_config([node], bootstrap=before is None, join=[before] if before else ())
+            node.start()
+            before = node
+        return self
 
     @property
     def endpoints(self):
