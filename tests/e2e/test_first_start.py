@@ -95,7 +95,7 @@ class Founding(WithCluster):
                        "the others say it too")
         for text in (three.log_text(), one.log_text() + two.log_text()):
             line = next(l for l in text.splitlines() if "bound to another incarnation" in l)
-            self.assertIn("restore its data directory, or replace the member", line)
+            self.assertIn("restore its data directory, or wait until another member votes in its place", line)
         # with it alone at its side n1 has no majority
         two.kill9()
         self.never_healthy([one, three])

@@ -46,6 +46,10 @@ class Inspect(e2e.ClusterTest):
         client.delete("app/colour")
         client.put("app/colour", "green")
         client.put("app/size", "7")
+        lease = 0x499602d2  # the document asks for its keys
+        client.call("/etcdserverpb.Lease/LeaseGrant", client.rpc.LeaseGrantRequest(ID=lease, TTL=3600),
+                    client.rpc.LeaseGrantResponse)
+        client.put("leased", "1", lease=lease)
         client.put(b"app/\xff\x00binary", b"\x00\x01\x02")
         cls.stop = threading.Event()
         cls.written = 0
