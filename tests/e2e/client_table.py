@@ -13,7 +13,7 @@ import cluster as e2e
 PAGE = os.path.join(e2e.ROOT, "docs", "compatibility.md")
 BEGIN, END = "<!-- made by make diff-docs: clients -->\n", "<!-- made by make diff-docs: end of clients -->\n"
 
-TESTS = ("test_etcdctl", "test_etcdctl_same", "test_python_etcd3", "test_curl")
+TESTS = ("test_etcdctl", "test_etcdctl_same", "test_python_etcd3", "test_curl", "test_members")
 
 
 def page_with_table():
