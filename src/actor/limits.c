@@ -95,9 +95,10 @@ void limits_compute(const struct config *c, const struct limits_fixed *fixed, st
     add(out, "logger", "lines to be written", "credits; further lines are dropped and counted",
         fixed->logger_lines, fixed->logger_lines * fixed->logger_line_bytes);
 
-    out->descriptors = connections + peers * DESCRIPTORS_OF_PEER +
-                       (ACTORS_BESIDE + c->client_threads + fixed->peer_slots) * DESCRIPTORS_OF_ACTOR +
-                       fixed->databases_descriptors + DESCRIPTORS_OF_PROCESS;
+    out->descriptors =
+        connections + peers * DESCRIPTORS_OF_PEER +
+        (ACTORS_BESIDE + c->client_threads + fixed->peer_slots) * DESCRIPTORS_OF_ACTOR +
+        fixed->databases_descriptors + DESCRIPTORS_OF_PROCESS;
 }
 
 void limits_log(const struct limits *limits)

@@ -90,7 +90,8 @@
       "how fast snapshots are sent to members; 0: as fast as it goes")                             \
     X("raft", "read_lag_max_entries", CONFIG_U64, struct config, raft.read_lag_max_entries,        \
       "entries", 1, INT64_C(1) << 40, 20000,                                                       \
-      "how far this node may be behind to answer a linearizable read; beyond it reads are refused") \
+      "how far this node may be behind to answer a linearizable read; beyond it reads are "        \
+      "refused")                                                                                   \
     X("raft", "leader_lease", CONFIG_FLAG, struct config, raft.leader_lease, "", 0, 1, 0,          \
       "true: a leader answers reads by its lease, without asking; relies on the clocks")           \
                                                                                                    \

@@ -29,7 +29,7 @@ static void refuse_stream(struct http2_stream *s, struct view content_type, stru
 {
     char text[GRPC_MESSAGE_MAX];
     size_t size = grpc_message_encode(error.text, text);
-    const struct http2_header headers[] = {
+    struct http2_header headers[] = {
         status_200,
         {.name = "content-type", .value = content_type, .lasting = true},
         {.name = "grpc-status",
@@ -37,9 +37,13 @@ static void refuse_stream(struct http2_stream *s, struct view content_type, stru
          .lasting = true},
         {.name = "grpc-message", .value = view_of(text, size)},
         /* the last: left out if there is nobody to be named */
-        {.name = RPC_LEADER_FIELD, .value = leader == NULL ? (struct view){0} : *leader},
+        {.name = RPC_LEADER_FIELD},
     };
-    http2_respond(s, headers, ARRAY_COUNT(headers) - (leader == NULL ? 1 : 0), true);
+    size_t count = ARRAY_COUNT(headers) - 1;
+    if (leader != NULL) {
+        headers[count++].value = *leader;
+    }
+    http2_respond(s, headers, count, true);
 }
 
 static void grpc_begin(struct client_actor *a, struct client_call *call)

@@ -25,11 +25,19 @@ struct log_group *log_group_find(struct log_db *db, uint32_t group)
     return NULL;
 }
 
+/* A new file has none, and then there are no arrays either. */
+static void groups_copy(struct log_group *to, const struct log_group *from, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        to[i] = from[i];
+    }
+}
+
 /* The disk is full: nothing was committed, and nothing here says otherwise. */
 static void undo(struct log_db *db)
 {
     db_rollback(&db->db);
-    memcpy(db->groups, db->saved_groups, db->group_count * sizeof(*db->groups));
+    groups_copy(db->groups, db->saved_groups, db->group_count);
     db->identity.cluster_id = db->saved_cluster_id;
     db->in_batch = false;
 }
@@ -137,7 +145,7 @@ enum err log_db_begin(struct log_db *db)
     enum err error = db_begin(&db->db);
     if (error == OK) {
         ARRAY_RESERVE(db->saved_groups, db->saved_capacity, db->group_count);
-        memcpy(db->saved_groups, db->groups, db->group_count * sizeof(*db->groups));
+        groups_copy(db->saved_groups, db->groups, db->group_count);
         db->saved_cluster_id = db->identity.cluster_id;
         db->in_batch = true;
     }
