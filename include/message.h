@@ -130,21 +130,6 @@ struct raft_change_members {
     struct member_request request;
 };
 
-/* What the leader knows of the members and of its autopilot. */
-struct cluster_report {
-    bool leads; /* else nothing of the rest is known */
-    enum pilot_action action;
-    char reason[PILOT_REASON_MAX];
-    char last_change[PILOT_REASON_MAX]; /* "": none in this lead */
-    uint64_t last_change_ago_us;
-    uint32_t voters_wanted;
-    size_t member_count;
-    struct {
-        struct pilot_member seen;
-        uint64_t match_index;
-    } members[MEMBERS_MAX];
-};
-
 /* client -> raft -> apply -> client (CLIENT_STATUS): each fills in what it knows. */
 struct node_status {
     struct msg base;

@@ -68,6 +68,21 @@ struct pilot_decision {
     char reason[PILOT_REASON_MAX]; /* for people: "replace n2 (silent for 40 s) by n4" */
 };
 
+/* What the leader knows of the members and of its autopilot. */
+struct cluster_report {
+    bool leads; /* else nothing of the rest is known */
+    enum pilot_action action;
+    char reason[PILOT_REASON_MAX];
+    char last_change[PILOT_REASON_MAX]; /* "": none in this lead */
+    uint64_t last_change_ago_us;
+    uint32_t voters_wanted;
+    size_t member_count;
+    struct {
+        struct pilot_member seen;
+        uint64_t match_index;
+    } members[MEMBERS_MAX];
+};
+
 /* Decide. view and wish are borrowed. */
 void pilot_decide(const struct pilot_view *view, const struct pilot_wish *wish,
                   struct pilot_decision *out);

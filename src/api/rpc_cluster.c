@@ -7,6 +7,7 @@
 
 #include "holdfast.pb-c.h"
 #include "proto.h"
+#include "rpc_answer.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -147,10 +148,10 @@ static Holdfast__V1__Member *list_add(struct member_list *list, uint64_t id, con
 
 static void add_seen(Holdfast__V1__Member *m, const struct cluster_facts *facts)
 {
-    for (size_t i = 0; i < facts->member_count; i++) {
-        const struct pilot_member *seen = &facts->members[i].seen;
+    for (size_t i = 0; i < facts->report->member_count; i++) {
+        const struct pilot_member *seen = &facts->report->members[i].seen;
         if (seen->id == m->id) {
-            uint64_t match_index = facts->members[i].match_index;
+            uint64_t match_index = facts->report->members[i].match_index;
             m->alive = seen->alive;
             m->silent_ms = seen->silent_us / 1000;
             m->caught_up = seen->caught_up;
@@ -172,7 +173,7 @@ static struct member_list *list_of(const struct cluster_facts *facts)
         m->role = role_of(from);
         m->leader = from->id == facts->leader_id;
         m->added_as = from->added_as;
-        if (facts->from_leader) {
+        if (facts->report->leads) {
             add_seen(m, facts);
         }
     }
@@ -198,14 +199,6 @@ static Holdfast__V1__Wish wish_of(const struct cluster_wish *wish)
     out.voters = wish->voters;
     out.heal_after_s = wish->heal_after_s;
     out.paused = wish->paused;
-    return out;
-}
-
-static uint8_t *pack(const ProtobufCMessage *message, size_t room, size_t *size)
-{
-    *size = protobuf_c_message_get_packed_size(message);
-    uint8_t *out = mem_alloc(room + *size);
-    (void)protobuf_c_message_pack(message, out + room);
     return out;
 }
 
@@ -248,20 +241,20 @@ uint8_t *rpc_get_cluster_encode(const struct response_header *header,
     response.wish = &wish;
     response.leader_id = facts->leader_id;
     response.leader_client = leader;
-    response.from_leader = facts->from_leader;
+    response.from_leader = facts->report->leads;
     response.configuration_index = facts->configuration_index;
     response.change_pending = facts->change_pending;
-    if (facts->from_leader) {
-        (void)snprintf(reason, sizeof reason, "%s", facts->reason);
-        (void)snprintf(last_change, sizeof last_change, "%s", facts->last_change);
-        autopilot.action = action_of(facts->action);
+    if (facts->report->leads) {
+        (void)snprintf(reason, sizeof reason, "%s", facts->report->reason);
+        (void)snprintf(last_change, sizeof last_change, "%s", facts->report->last_change);
+        autopilot.action = action_of(facts->report->action);
         autopilot.reason = reason;
         autopilot.last_change = last_change;
-        autopilot.last_change_ago_ms = facts->last_change_ago_us / 1000;
+        autopilot.last_change_ago_ms = facts->report->last_change_ago_us / 1000;
         response.autopilot = &autopilot;
-        response.voters_wanted = facts->voters_wanted;
+        response.voters_wanted = facts->report->voters_wanted;
     }
-    uint8_t *out = pack(&response.base, room, size);
+    uint8_t *out = rpc_pack(&response.base, room, size);
     mem_free(list);
     return out;
 }
@@ -274,7 +267,7 @@ uint8_t *rpc_set_wish_encode(const struct response_header *header, const struct 
     Holdfast__V1__SetWishResponse response = HOLDFAST__V1__SET_WISH_RESPONSE__INIT;
     response.header = &head;
     response.wish = &now;
-    return pack(&response.base, room, size);
+    return rpc_pack(&response.base, room, size);
 }
 
 uint8_t *rpc_replace_encode(const struct response_header *header, const struct cluster_facts *facts,
@@ -286,7 +279,7 @@ uint8_t *rpc_replace_encode(const struct response_header *header, const struct c
     response.header = &head;
     response.n_members = list->count;
     response.members = list->sorted;
-    uint8_t *out = pack(&response.base, room, size);
+    uint8_t *out = rpc_pack(&response.base, room, size);
     mem_free(list);
     return out;
 }

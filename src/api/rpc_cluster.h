@@ -22,17 +22,7 @@ struct cluster_facts {
     uint64_t configuration_index, last_log_index;
     bool change_pending;
     uint64_t leader_id; /* 0: none known */
-    /* only of a leader */
-    bool from_leader;
-    enum pilot_action action;
-    const char *reason, *last_change;
-    uint64_t last_change_ago_us;
-    uint32_t voters_wanted;
-    size_t member_count;
-    struct {
-        struct pilot_member seen;
-        uint64_t match_index;
-    } members[MEMBERS_MAX];
+    const struct cluster_report *report;
 };
 
 /* Responses, as in rpc_members.h. */

@@ -6,7 +6,7 @@
 
 #include "config.h"
 #include "proto.h"
-#include "rpc.pb-c.h"
+#include "rpc_answer.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -177,35 +177,17 @@ static struct member_list *list_of(const struct configuration *c)
     return list;
 }
 
-static Etcdserverpb__ResponseHeader header_of(const struct response_header *header)
-{
-    Etcdserverpb__ResponseHeader out = ETCDSERVERPB__RESPONSE_HEADER__INIT;
-    out.cluster_id = header->cluster_id;
-    out.member_id = header->member_id;
-    out.revision = header->revision;
-    out.raft_term = header->raft_term;
-    return out;
-}
-
-static uint8_t *pack(const ProtobufCMessage *message, size_t room, size_t *size)
-{
-    *size = protobuf_c_message_get_packed_size(message);
-    uint8_t *out = mem_alloc(room + *size);
-    (void)protobuf_c_message_pack(message, out + room);
-    return out;
-}
-
 uint8_t *rpc_member_list_encode(const struct response_header *header,
                                 const struct configuration *configuration, size_t room,
                                 size_t *size)
 {
     struct member_list *list = list_of(configuration);
-    Etcdserverpb__ResponseHeader head = header_of(header);
+    Etcdserverpb__ResponseHeader head = rpc_header(header);
     Etcdserverpb__MemberListResponse response = ETCDSERVERPB__MEMBER_LIST_RESPONSE__INIT;
     response.header = &head;
     response.n_members = list->count;
     response.members = list->sorted;
-    uint8_t *out = pack(&response.base, room, size);
+    uint8_t *out = rpc_pack(&response.base, room, size);
     mem_free(list);
     return out;
 }
@@ -224,13 +206,13 @@ uint8_t *rpc_member_add_encode(const struct response_header *header,
     member.n_peerurls = 1;
     member.peerurls = urls;
     member.islearner = added->learner;
-    Etcdserverpb__ResponseHeader head = header_of(header);
+    Etcdserverpb__ResponseHeader head = rpc_header(header);
     Etcdserverpb__MemberAddResponse response = ETCDSERVERPB__MEMBER_ADD_RESPONSE__INIT;
     response.header = &head;
     response.member = &member;
     response.n_members = list->count;
     response.members = list->sorted;
-    uint8_t *out = pack(&response.base, room, size);
+    uint8_t *out = rpc_pack(&response.base, room, size);
     mem_free(list);
     return out;
 }

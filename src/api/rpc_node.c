@@ -5,7 +5,7 @@
 #include "rpc_node.h"
 
 #include "health.pb-c.h"
-#include "rpc.pb-c.h"
+#include "rpc_answer.h"
 #include "version.h"
 
 /* protobuf-c's memory is ours, so that exhaustion is fatal here as everywhere */
@@ -50,24 +50,6 @@ enum err rpc_health_decode(struct view in, bool *known)
 
 /* ---- responses ------------------------------------------------------------------------------------ */
 
-static Etcdserverpb__ResponseHeader header_of(const struct response_header *header)
-{
-    Etcdserverpb__ResponseHeader out = ETCDSERVERPB__RESPONSE_HEADER__INIT;
-    out.cluster_id = header->cluster_id;
-    out.member_id = header->member_id;
-    out.revision = header->revision;
-    out.raft_term = header->raft_term;
-    return out;
-}
-
-static uint8_t *pack(const ProtobufCMessage *message, size_t room, size_t *size)
-{
-    *size = protobuf_c_message_get_packed_size(message);
-    uint8_t *out = mem_alloc(room + *size);
-    (void)protobuf_c_message_pack(message, out + room);
-    return out;
-}
-
 uint8_t *rpc_status_encode(const struct response_header *header, const struct status_facts *facts,
                            size_t room, size_t *size)
 {
@@ -79,7 +61,7 @@ uint8_t *rpc_status_encode(const struct response_header *header, const struct st
     char disk_hangs[] = "holdfast: the disk of this member hangs";
     char *errors[3];
 
-    Etcdserverpb__ResponseHeader head = header_of(header);
+    Etcdserverpb__ResponseHeader head = rpc_header(header);
     Etcdserverpb__DowngradeInfo downgrade;
     Etcdserverpb__StatusResponse response;
     etcdserverpb__downgrade_info__init(&downgrade);
@@ -106,7 +88,7 @@ uint8_t *rpc_status_encode(const struct response_header *header, const struct st
     response.storageversion = storage;
     response.dbsizequota = API_QUOTA_BYTES;
     response.downgradeinfo = &downgrade;
-    return pack(&response.base, room, size);
+    return rpc_pack(&response.base, room, size);
 }
 
 void rpc_health_write(enum health health, uint8_t out[RPC_HEALTH_BYTES])

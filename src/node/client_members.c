@@ -27,13 +27,12 @@ static void free_state(struct client_actor *a, struct client_call *call)
     call->state = NULL;
 }
 
-/* ---- MemberList ------------------------------------------------------------------------------------------- */
-
-static void member_list_message(struct client_actor *a, struct client_call *call,
-                                struct view message)
+/* Answered by `status`, which is of this moment if that is asked for. */
+static void look(struct client_actor *a, struct client_call *call, struct view message,
+                 enum err (*decode)(struct view in, bool *linearizable))
 {
     bool linearizable = false;
-    enum err error = rpc_member_list_decode(message, &linearizable);
+    enum err error = decode(message, &linearizable);
     if (error != OK) {
         call_fail_with(a, call, error);
     } else if (linearizable) {
@@ -41,6 +40,14 @@ static void member_list_message(struct client_actor *a, struct client_call *call
     } else {
         call_status(a, call);
     }
+}
+
+/* ---- MemberList ------------------------------------------------------------------------------------------- */
+
+static void member_list_message(struct client_actor *a, struct client_call *call,
+                                struct view message)
+{
+    look(a, call, message, rpc_member_list_decode);
 }
 
 static void member_list_answer(struct client_actor *a, struct client_call *call,
@@ -65,6 +72,14 @@ static void change_or_fail(struct client_actor *a, struct client_call *call, enu
     } else {
         call_change_members(a, call, request);
     }
+}
+
+static void change(struct client_actor *a, struct client_call *call, struct view message,
+                   enum err (*decode)(struct view in, struct member_request *out))
+{
+    struct member_request request;
+    enum err error = decode(message, &request);
+    change_or_fail(a, call, error, &request);
 }
 
 static void member_add_message(struct client_actor *a, struct client_call *call,
@@ -97,9 +112,7 @@ const struct call_ops client_member_add_ops = {
 static void member_remove_message(struct client_actor *a, struct client_call *call,
                                   struct view message)
 {
-    struct member_request request;
-    enum err error = rpc_member_remove_decode(message, &request);
-    change_or_fail(a, call, error, &request);
+    change(a, call, message, rpc_member_remove_decode);
 }
 
 const struct call_ops client_member_remove_ops = {.message = member_remove_message,
@@ -108,9 +121,7 @@ const struct call_ops client_member_remove_ops = {.message = member_remove_messa
 static void member_update_message(struct client_actor *a, struct client_call *call,
                                   struct view message)
 {
-    struct member_request request;
-    enum err error = rpc_member_update_decode(message, &request);
-    change_or_fail(a, call, error, &request);
+    change(a, call, message, rpc_member_update_decode);
 }
 
 const struct call_ops client_member_update_ops = {.message = member_update_message,
@@ -119,9 +130,7 @@ const struct call_ops client_member_update_ops = {.message = member_update_messa
 static void member_promote_message(struct client_actor *a, struct client_call *call,
                                    struct view message)
 {
-    struct member_request request;
-    enum err error = rpc_member_promote_decode(message, &request);
-    change_or_fail(a, call, error, &request);
+    change(a, call, message, rpc_member_promote_decode);
 }
 
 const struct call_ops client_member_promote_ops = {.message = member_promote_message,
@@ -176,7 +185,6 @@ const struct call_ops client_move_leader_ops = {
 static void fill_facts(const struct client_actor *a, const struct node_status *status,
                        struct cluster_facts *out)
 {
-    const struct cluster_report *report = &status->report;
     *out = (struct cluster_facts){
         .cluster = a->config.cluster,
         .configuration = &status->configuration,
@@ -186,32 +194,14 @@ static void fill_facts(const struct client_actor *a, const struct node_status *s
             status->raft.configuration_index != status->raft.configuration_settled_index ||
             configuration_is_joint(&status->configuration),
         .leader_id = status->raft.leader,
-        .from_leader = report->leads,
-        .action = report->action,
-        .reason = report->reason,
-        .last_change = report->last_change,
-        .last_change_ago_us = report->last_change_ago_us,
-        .voters_wanted = report->voters_wanted,
-        .member_count = report->member_count,
+        .report = &status->report,
     };
-    for (size_t i = 0; i < report->member_count; i++) {
-        out->members[i].seen = report->members[i].seen;
-        out->members[i].match_index = report->members[i].match_index;
-    }
 }
 
 static void get_cluster_message(struct client_actor *a, struct client_call *call,
                                 struct view message)
 {
-    bool linearizable = false;
-    enum err error = rpc_get_cluster_decode(message, &linearizable);
-    if (error != OK) {
-        call_fail_with(a, call, error);
-    } else if (linearizable) {
-        call_members(a, call);
-    } else {
-        call_status(a, call);
-    }
+    look(a, call, message, rpc_get_cluster_decode);
 }
 
 static void get_cluster_answer(struct client_actor *a, struct client_call *call,
