@@ -2,6 +2,8 @@
 /* db.c: see db.h. Opening, statements, transactions, errors. The WAL's account is in checkpoint.c. */
 #include "db.h"
 
+#include "vfs_file.h"
+
 #include "actor.h"
 
 #include <errno.h>
@@ -390,6 +392,21 @@ enum err db_open(struct db *db, const struct db_settings *settings, bool *create
         }
         db_close(db);
     }
+    return error;
+}
+
+enum err db_files_remove(const char *path)
+{
+    /* The -wal first: a database without it is older than it should be, but nobody's any more. */
+    static const char *const suffixes[] = {"-wal", "-shm", "-journal", ""};
+    size_t size = strlen(path) + sizeof("-journal");
+    char *file = mem_alloc(size);
+    enum err error = OK;
+    for (size_t i = 0; error == OK && i < ARRAY_COUNT(suffixes); i++) {
+        (void)snprintf(file, size, "%s%s", path, suffixes[i]);
+        error = vfs_file_remove(file);
+    }
+    mem_free(file);
     return error;
 }
 

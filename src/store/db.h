@@ -97,6 +97,9 @@ MUST_USE enum err db_open(struct db *db, const struct db_settings *settings, boo
 /* Closes; harmless on a zeroed struct. */
 void db_close(struct db *db);
 
+/* Remove a database that nobody has open, and what lies beside it. No file is no error. ERR_IO. */
+MUST_USE enum err db_files_remove(const char *path);
+
 /* What an SQLite result code means; logs it (but busy) and marks the handle failed. */
 MUST_USE enum err db_error(struct db *db, int rc, const char *what);
 /* Prepare once, for the connection's life. */

@@ -7,13 +7,15 @@
  * So at any crash there are at most two: the current one, and the next (unfinished, then kv-<n>.db-part is there
  * too; or not named yet) or the one before (not removed yet).
  */
+#include "db.h"
 #include "kv_schema.h"
 #include "store.h"
 #include "vfs_file.h"
 
 #include <stdio.h>
 
-#define KV_NAME_MAX 64
+#define KV_NAME_MAX        64
+#define KV_CONNECT_BUSY_MS 250
 
 static enum err file_path(const char *data_dir, uint32_t group, uint64_t generation,
                           const char *suffix, char **out)
@@ -43,6 +45,21 @@ static enum err is_part(const char *data_dir, uint32_t group, uint64_t generatio
         mem_free(path);
     }
     return error;
+}
+
+enum err kv_connect(struct db *db, const char *path, const char *name, int cache_kib, char *problem,
+                    size_t problem_size)
+{
+    bool created = false;
+    const struct db_settings settings = {
+        .path = path,
+        .name = name,
+        .application_id = DB_APPLICATION_KV,
+        .format = KV_DB_FORMAT,
+        .cache_kib = cache_kib,
+        .busy_timeout_ms = KV_CONNECT_BUSY_MS,
+    };
+    return db_open(db, &settings, &created, problem, problem_size);
 }
 
 static enum err is_there(const char *data_dir, uint32_t group, uint64_t generation, bool *out)
@@ -77,17 +94,20 @@ enum err kv_generation_find(const char *data_dir, uint32_t group, uint64_t named
 
 enum err kv_generation_remove(const char *data_dir, uint32_t group, uint64_t generation)
 {
-    /* The -wal first: a database without it is older than it should be, but nobody's any more. */
-    static const char *const suffixes[] = {"-wal", "-shm", "-journal", "", "-part"};
-    enum err error = OK;
-    for (size_t i = 0; error == OK && i < ARRAY_COUNT(suffixes); i++) {
-        char *path = NULL;
-        error = file_path(data_dir, group, generation, suffixes[i], &path);
-        if (error == OK) {
-            error = vfs_file_remove(path);
-            mem_free(path);
-        }
+    char *path = NULL;
+    char *part_path = NULL;
+    enum err error = kv_path(data_dir, group, generation, &path);
+    if (error == OK) {
+        error = kv_part_path(data_dir, group, generation, &part_path);
     }
+    if (error == OK) {
+        error = db_files_remove(path);
+    }
+    if (error == OK) {
+        error = vfs_file_remove(part_path);
+    }
+    mem_free(part_path);
+    mem_free(path);
     return error;
 }
 

@@ -23,7 +23,6 @@
 #include <stdio.h>
 
 #define KV_HASHER_CACHE_KIB 1024
-#define KV_HASHER_BUSY_MS   250
 
 struct kv_hasher {
     struct db db;
@@ -43,21 +42,12 @@ enum err kv_hasher_open(const char *data_dir, uint32_t group, uint64_t generatio
 {
     struct kv_hasher *h = mem_zalloc(sizeof(*h));
     char *path = NULL;
-    bool created = false;
     problem[0] = '\0';
     enum err error = kv_path(data_dir, group, generation, &path);
     if (error != OK) {
         goto out;
     }
-    const struct db_settings settings = {
-        .path = path,
-        .name = "kv.db",
-        .application_id = DB_APPLICATION_KV,
-        .format = KV_DB_FORMAT,
-        .cache_kib = KV_HASHER_CACHE_KIB,
-        .busy_timeout_ms = KV_HASHER_BUSY_MS,
-    };
-    error = db_open(&h->db, &settings, &created, problem, problem_size);
+    error = kv_connect(&h->db, path, "kv.db", KV_HASHER_CACHE_KIB, problem, problem_size);
     const struct {
         sqlite3_stmt **statement;
         const char *sql;

@@ -19,7 +19,7 @@
 #include <string.h>
 
 #define KV_INCOMING_ROOM_BYTES (UINT64_C(16) << 20) /* to stay free beside it */
-#define KV_INCOMING_BUSY_MS    250
+#define KV_INCOMING_CACHE_KIB  256
 #define KV_INCOMING_READ_BYTES ((size_t)65536)
 
 struct kv_incoming {
@@ -163,16 +163,8 @@ static enum err read_table(const char *path, struct kv_meta *out)
 {
     struct db db = {0};
     char problem[256];
-    bool created = false;
-    const struct db_settings settings = {
-        .path = path,
-        .name = "received kv.db",
-        .application_id = DB_APPLICATION_KV,
-        .format = KV_DB_FORMAT,
-        .cache_kib = 256,
-        .busy_timeout_ms = KV_INCOMING_BUSY_MS,
-    };
-    enum err error = db_open(&db, &settings, &created, problem, sizeof(problem));
+    enum err error =
+        kv_connect(&db, path, "received kv.db", KV_INCOMING_CACHE_KIB, problem, sizeof(problem));
     if (error == OK) {
         error = kv_meta_read(&db, out);
     }

@@ -16,7 +16,6 @@
 #include <string.h>
 
 #define KV_READER_CACHE_KIB 4096
-#define KV_READER_BUSY_MS   250 /* another process recovers the WAL */
 
 struct kv_reader {
     struct db db;
@@ -33,21 +32,12 @@ enum err kv_reader_open(const char *data_dir, uint32_t group, uint64_t generatio
 {
     struct kv_reader *r = mem_zalloc(sizeof(*r));
     char *path = NULL;
-    bool created = false;
     problem[0] = '\0';
     enum err error = kv_path(data_dir, group, generation, &path);
     if (error != OK) {
         goto out;
     }
-    const struct db_settings settings = {
-        .path = path,
-        .name = "kv.db",
-        .application_id = DB_APPLICATION_KV,
-        .format = KV_DB_FORMAT,
-        .cache_kib = KV_READER_CACHE_KIB,
-        .busy_timeout_ms = KV_READER_BUSY_MS,
-    };
-    error = db_open(&r->db, &settings, &created, problem, problem_size);
+    error = kv_connect(&r->db, path, "kv.db", KV_READER_CACHE_KIB, problem, problem_size);
     if (error == OK) {
         error = db_prepare(&r->db,
                            "SELECT change, create_revision, version, lease, depth, deleted "

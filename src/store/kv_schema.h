@@ -33,6 +33,11 @@ MUST_USE enum err kv_path(const char *data_dir, uint32_t group, uint64_t generat
 MUST_USE enum err kv_part_path(const char *data_dir, uint32_t group, uint64_t generation,
                                char **out);
 
+/* A connection to the table at `path`, for reading; waits a moment where another process recovers the WAL. name: of the
+ * file, for people. Errors and problem are db_open's. */
+MUST_USE enum err kv_connect(struct db *db, const char *path, const char *name, int cache_kib,
+                             char *problem, size_t problem_size);
+
 #define KV_META_CLUSTER_TIME     "cluster_time_us INTEGER NOT NULL DEFAULT 0"
 #define KV_META_COMPACT_PROGRESS "compact_progress INTEGER NOT NULL DEFAULT 0"
 

@@ -20,7 +20,6 @@
 #include <string.h>
 
 #define KV_SNAPSHOT_CACHE_KIB  1024
-#define KV_SNAPSHOT_BUSY_MS    250
 #define KV_SNAPSHOT_NAME_MAX   64
 #define KV_SNAPSHOT_ROOM_BYTES (UINT64_C(16) << 20) /* to stay free beside the copy */
 
@@ -34,27 +33,21 @@ struct kv_snapshot {
     struct vfs_file *file; /* once complete */
 };
 
-static enum err slot_path(const char *data_dir, uint32_t group, uint32_t slot, const char *suffix,
-                          char **out)
+static enum err slot_path(const char *data_dir, uint32_t group, uint32_t slot, char **out)
 {
     char name[KV_SNAPSHOT_NAME_MAX];
-    (void)snprintf(name, sizeof(name), "group-%" PRIu32 "/snapshot-%" PRIu32 ".db%s", group, slot,
-                   suffix);
+    (void)snprintf(name, sizeof(name), "group-%" PRIu32 "/snapshot-%" PRIu32 ".db", group, slot);
     return vfs_path(data_dir, name, out);
 }
 
 enum err kv_snapshot_remove(const char *data_dir, uint32_t group, uint32_t slot)
 {
-    static const char *const suffixes[] = {"-wal", "-shm", "-journal", ""};
-    enum err error = OK;
-    for (size_t i = 0; error == OK && i < ARRAY_COUNT(suffixes); i++) {
-        char *path = NULL;
-        error = slot_path(data_dir, group, slot, suffixes[i], &path);
-        if (error == OK) {
-            error = vfs_file_remove(path);
-            mem_free(path);
-        }
+    char *path = NULL;
+    enum err error = slot_path(data_dir, group, slot, &path);
+    if (error == OK) {
+        error = db_files_remove(path);
     }
+    mem_free(path);
     return error;
 }
 
@@ -139,26 +132,17 @@ enum err kv_snapshot_begin(const char *data_dir, uint32_t group, uint64_t genera
 {
     struct kv_snapshot *s = mem_zalloc(sizeof(*s));
     char *path = NULL;
-    bool created = false;
     problem[0] = '\0';
     enum err error = kv_path(data_dir, group, generation, &path);
     if (error == OK) {
-        error = slot_path(data_dir, group, slot, "", &s->path);
+        error = slot_path(data_dir, group, slot, &s->path);
     }
     if (error == OK) {
         s->folder = mem_strdup(data_dir);
         error = kv_snapshot_remove(data_dir, group, slot);
     }
     if (error == OK) {
-        const struct db_settings settings = {
-            .path = path,
-            .name = "kv.db",
-            .application_id = DB_APPLICATION_KV,
-            .format = KV_DB_FORMAT,
-            .cache_kib = KV_SNAPSHOT_CACHE_KIB,
-            .busy_timeout_ms = KV_SNAPSHOT_BUSY_MS,
-        };
-        error = db_open(&s->source, &settings, &created, problem, problem_size);
+        error = kv_connect(&s->source, path, "kv.db", KV_SNAPSHOT_CACHE_KIB, problem, problem_size);
     }
     if (error == OK) {
         error = read_facts(s);
