@@ -221,6 +221,8 @@ void call_change_members(struct client_actor *a, struct client_call *call,
 void call_forget_step(struct client_actor *a, struct client_call *call);
 /* Octets in flight beside what the call holds already; given back when it ends, or by call_give_bytes. */
 bool call_take_bytes(struct client_actor *a, struct client_call *call, uint64_t bytes);
+/* The same for an answer's: small ones ride on what the request took. */
+bool call_take_answer(struct client_actor *a, struct client_call *call, uint64_t bytes);
 void call_give_bytes(struct client_actor *a, struct client_call *call, uint64_t bytes);
 /* The call is about to end while `waiting` octets, with its answer, wait for the socket: they stay charged, by
  * its connection. */

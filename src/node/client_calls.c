@@ -154,6 +154,11 @@ bool call_take_bytes(struct client_actor *a, struct client_call *call, uint64_t 
     return true;
 }
 
+bool call_take_answer(struct client_actor *a, struct client_call *call, uint64_t bytes)
+{
+    return bytes <= ANSWER_BYTES_UNCHARGED || call_take_bytes(a, call, bytes);
+}
+
 void call_leave_bytes(struct client_call *call, uint64_t waiting)
 {
     struct client_connection *c = call->connection;
@@ -329,8 +334,8 @@ void call_begin(struct client_actor *a, struct client_call *call)
 
 uint8_t *call_room(struct client_actor *a, struct client_call *call, size_t size)
 {
-    if (size > ANSWER_BYTES_UNCHARGED && !call->lasting) {
-        (void)call_take_bytes(a, call, size);
+    if (!call->lasting) {
+        (void)call_take_answer(a, call, size);
     }
     call_begin(a, call);
     a->figures.sent_bytes += size;
@@ -340,7 +345,7 @@ uint8_t *call_room(struct client_actor *a, struct client_call *call, size_t size
 uint8_t *call_room_or_fail(struct client_actor *a, struct client_call *call, size_t size)
 {
     call->may_withhold = true;
-    if (size > ANSWER_BYTES_UNCHARGED && !call->lasting && !call_take_bytes(a, call, size)) {
+    if (!call->lasting && !call_take_answer(a, call, size)) {
         call_fail(a, call, rpc_error_of(ERR_OVERLOAD));
         return NULL;
     }

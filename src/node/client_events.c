@@ -232,7 +232,7 @@ static void answer_newest(struct client_actor *a, struct client_call *call,
     const struct events_carrier *carrier = carrier_of(call);
     uint32_t ref = batch->refs[response->ref_first + response->ref_count - 1];
     struct key_value pair = event_pair(&batch->events, ref);
-    if (pair.value.size > ANSWER_BYTES_UNCHARGED && !call_take_bytes(a, call, pair.value.size)) {
+    if (!call_take_answer(a, call, pair.value.size)) {
         call_fail_with(a, call, ERR_OVERLOAD);
         return;
     }
@@ -269,7 +269,7 @@ static void answer_changes(struct client_actor *a, struct client_call *call,
         rest_write_event(&pair, batch->events.items[refs[i]].deleted, &text);
     }
     json_write_raw(&text, "\n]\n");
-    if (text.size > ANSWER_BYTES_UNCHARGED && !call_take_bytes(a, call, text.size)) {
+    if (!call_take_answer(a, call, text.size)) {
         buffer_free(&text);
         call_fail_with(a, call, ERR_OVERLOAD);
         return;

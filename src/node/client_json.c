@@ -99,7 +99,7 @@ static void json_finish(struct client_actor *a, struct client_call *call)
     }
     /* as text it takes room once more, and longer */
     size_t size = carrier->text.size;
-    if (size > ANSWER_BYTES_UNCHARGED && !call_take_bytes(a, call, size) && call->may_withhold) {
+    if (!call_take_answer(a, call, size) && call->may_withhold) {
         json_fail(a, call, rpc_error_of(ERR_OVERLOAD));
         return;
     }

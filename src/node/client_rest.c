@@ -99,8 +99,7 @@ static void answer_value(struct client_actor *a, struct client_call *call,
 {
     const struct rest_carrier *carrier = call->carrier;
     const struct key_value *kv = result->kv_count > 0 ? &result->kvs[0] : NULL;
-    if (kv != NULL && kv->value.size > ANSWER_BYTES_UNCHARGED &&
-        !call_take_bytes(a, call, kv->value.size)) {
+    if (kv != NULL && !call_take_answer(a, call, kv->value.size)) {
         call_fail_with(a, call, ERR_OVERLOAD);
         return;
     }
@@ -133,7 +132,7 @@ static void answer_list(struct client_actor *a, struct client_call *call,
     struct numbers numbers = {0};
     struct buffer text = {0};
     rest_write_list(result, carrier->request.keys_only, &text);
-    if (text.size > ANSWER_BYTES_UNCHARGED && !call_take_bytes(a, call, text.size)) {
+    if (!call_take_answer(a, call, text.size)) {
         buffer_free(&text);
         call_fail_with(a, call, ERR_OVERLOAD);
         return;

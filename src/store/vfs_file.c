@@ -121,7 +121,7 @@ enum err vfs_file_read(struct vfs_file *file, uint64_t offset, void *out, size_t
     for (size_t at = 0; at < size; at += VFS_PIECE_BYTES) {
         size_t piece = size - at < VFS_PIECE_BYTES ? size - at : VFS_PIECE_BYTES;
         int rc = file->methods->pMethods->xRead(file->methods, (uint8_t *)out + at, (int)piece,
-                                                (sqlite3_int64)(offset + (uint64_t)at));
+                                                (sqlite3_int64)offset + (sqlite3_int64)at);
         if (rc == SQLITE_IOERR_SHORT_READ) {
             return ERR_TRUNCATED;
         }
@@ -138,7 +138,7 @@ enum err vfs_file_write(struct vfs_file *file, uint64_t offset, const void *data
         size_t piece = size - at < VFS_PIECE_BYTES ? size - at : VFS_PIECE_BYTES;
         int rc =
             file->methods->pMethods->xWrite(file->methods, (const uint8_t *)data + at, (int)piece,
-                                            (sqlite3_int64)(offset + (uint64_t)at));
+                                            (sqlite3_int64)offset + (sqlite3_int64)at);
         if (rc != SQLITE_OK) {
             return io_error(rc);
         }
