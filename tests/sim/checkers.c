@@ -97,12 +97,37 @@ void checks_free(struct checks *c)
 
 /* ---- start and end of a node -------------------------------------------------------------------------- */
 
-static void recovered_log(const struct model *m, struct checks_node *n,
+/* What a persist makes of a log. */
+static void log_take(const struct model *m, struct checks_log *log, const struct checks_persist *p)
+{
+    log_cut(log, p->truncate_from);
+    if (p->reset_index != 0) {
+        log_begin_anew(m, log, p->reset_index);
+    }
+    for (size_t i = 0; i < p->count; i++) {
+        log_add(log, p->terms[i]);
+    }
+}
+
+/* What was said to be durable, and what the disk took behind it: entries and row are one transaction. */
+static void expected_log(const struct model *m, const struct checks_node *n,
+                         const struct log_recovered *found, struct checks_log *out)
+{
+    log_copy(out, &n->durable);
+    for (size_t k = 0; k < n->persist_count; k++) {
+        const struct checks_persist *p = &n->persists[n->persist_first + k];
+        if (p->sequence <= found->persist_sequence) {
+            log_take(m, out, p);
+        }
+    }
+}
+
+static void recovered_log(const struct model *m, const struct checks_log *expected,
                           const struct log_recovered *found, struct checks_log *out)
 {
-    /* What was trimmed is committed, or a snapshot stands for it: all know its terms. */
-    log_copy(out, &n->durable);
-    if (found->trimmed_index > 0 && found->trimmed_index <= m->count) {
+    /* The terms of what was trimmed are not on the disk. A damaged log takes kv.db's word for where it begins (10). */
+    log_copy(out, expected);
+    if (found->damaged && found->trimmed_index > 0 && found->trimmed_index <= m->count) {
         log_begin_anew(m, out, found->trimmed_index);
     }
     log_cut(out, found->trimmed_index + 1);
@@ -117,7 +142,7 @@ static void recovered_log(const struct model *m, struct checks_node *n,
 
 /* 8 */
 static void check_recovered(struct checks *c, size_t node, const struct log_recovered *found,
-                            const struct checks_log *log)
+                            const struct checks_log *expected, const struct checks_log *log)
 {
     struct checks_node *n = &c->nodes[node];
     if (found->damaged) {
@@ -139,20 +164,27 @@ static void check_recovered(struct checks *c, size_t node, const struct log_reco
              " vote %" PRIx64,
              n->durable_term, n->durable_vote, found->current_term, found->voted_for);
     }
-    /* A persist behind the last reported one may have truncated: it lies in the list, or not. */
-    for (uint64_t i = 1; i <= n->durable.count; i++) {
-        if (term_at(log, i) == n->durable.terms[i - 1]) {
-            continue;
+    if (found->persist_sequence < n->durable_sequence) {
+        fail(c, node, "the disk is at persist %" PRIu64 ", %" PRIu64 " was durable",
+             found->persist_sequence, n->durable_sequence);
+    }
+    if (found->trimmed_index > expected->count || found->trimmed_index > c->model.count) {
+        fail(c, node, "its log begins behind entry %" PRIu64 "; it had %zu, committed are %zu",
+             found->trimmed_index, expected->count, c->model.count);
+        return;
+    }
+    for (uint64_t i = 1; i <= found->trimmed_index; i++) {
+        if (expected->terms[i - 1] != c->model.entries[i - 1].term) {
+            fail(c, node,
+                 "trimmed entry %" PRIu64 " of term %" PRIu64 ", which is not the committed one", i,
+                 expected->terms[i - 1]);
+            return;
         }
-        bool truncated = false;
-        for (size_t k = 0; k < n->persist_count; k++) {
-            const struct checks_persist *p = &n->persists[n->persist_first + k];
-            truncated = truncated || (p->truncate_from != 0 && p->truncate_from <= i) ||
-                        p->reset_index != 0;
-        }
-        if (!truncated) {
+    }
+    for (uint64_t i = 1; i <= expected->count || i <= log->count; i++) {
+        if (term_at(log, i) != term_at(expected, i)) {
             fail(c, node, "the disk forgot entry %" PRIu64 " of term %" PRIu64 " (now %" PRIu64 ")",
-                 i, n->durable.terms[i - 1], term_at(log, i));
+                 i, term_at(expected, i), term_at(log, i));
             return;
         }
     }
@@ -192,15 +224,18 @@ void checks_node_started(struct checks *c, size_t node, const struct node_stores
     }
     n->member_id = stores->identity.member_id;
 
+    struct checks_log expected = {0};
     struct checks_log log = {0};
-    recovered_log(&c->model, n, found, &log);
-    check_recovered(c, node, found, &log);
+    expected_log(&c->model, n, found, &expected);
+    recovered_log(&c->model, &expected, found, &log);
+    check_recovered(c, node, found, &expected, &log);
     check_kv_meta(c, node, &stores->meta);
 
     n->damaged_ever = n->damaged_ever || found->damaged;
     n->excused = n->excused && (found->damaged || found->may_not_vote);
     log_copy(&n->durable, &log);
     log_copy(&n->told, &log);
+    mem_free(expected.terms);
     mem_free(log.terms);
     n->durable_term = found->current_term;
     n->durable_vote = found->voted_for;
@@ -299,14 +334,12 @@ static void on_durable(struct checks *c, size_t node, uint64_t sequence)
     struct checks_node *n = &c->nodes[node];
     while (n->persist_count > 0 && n->persists[n->persist_first].sequence <= sequence) {
         struct checks_persist *p = &n->persists[n->persist_first];
-        log_cut(&n->durable, p->truncate_from);
+        log_take(&c->model, &n->durable, p);
         if (p->reset_index != 0) {
-            log_begin_anew(&c->model, &n->durable, p->reset_index);
             n->handed_index = p->reset_index;
             c->snapshots_installed++;
         }
         for (size_t i = 0; i < p->count; i++) {
-            log_add(&n->durable, p->terms[i]);
             check_log_matching(c, node, p->first_index + i, p->terms[i], p->contents[i]);
         }
         n->durable_term = p->term;
