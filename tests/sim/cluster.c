@@ -12,6 +12,8 @@
 #define STOP_POLL_US    1000
 #define HASH_INTERVAL   40 /* entries between two looks at kv_hash, about */
 #define PATH_NODE(node) ((node) + 1)
+#define INSTALL_OPERATIONS_MAX                                                                     \
+    40 /* on the disk, about what the end of the old table and the start of the new one take */
 
 static uint64_t draw(struct cluster *c, uint64_t least, uint64_t most)
 {
@@ -73,7 +75,13 @@ static void on_sent(void *context, struct actor *to, const struct msg *m)
         c->figures.timeouts_now += said->type == RAFT_TIMEOUT_NOW;
         c->figures.snapshots_sent += said->type == RAFT_INSTALL_SNAPSHOT && said->offset == 0;
     }
-    checks_sent(&c->checks, runner_node_of(to) - 1, m);
+    size_t node = runner_node_of(to) - 1;
+    if (m->kind == LOG_PERSIST && ((const struct log_persist *)m)->persist.reset_index != 0 &&
+        c->dies_at_installs && random_below(&c->install_random, 2) == 0) {
+        disk_die_after(c->disk, PATH_NODE(node),
+                       1 + random_below(&c->install_random, INSTALL_OPERATIONS_MAX));
+    }
+    checks_sent(&c->checks, node, m);
 }
 
 static void check_hash(struct cluster *c, size_t node)
@@ -216,12 +224,14 @@ static void draw_config(struct cluster *c, struct config *shared)
 
 /* A log that keeps little: who was away for a while needs a snapshot. Its own random state, so that the other seeds draw
  * what they always drew. */
-static void draw_snapshots(const struct cluster *c, struct config *shared)
+static void draw_snapshots(struct cluster *c, struct config *shared)
 {
     uint64_t random = c->seed ^ UINT64_C(0x736e617073686f74);
     if (random_below(&random, 3) == 0) {
         shared->raft.log_keep_bytes = 1000 + random_below(&random, 20000);
+        c->dies_at_installs = true;
     }
+    c->install_random = random;
 }
 
 static void draw_load(struct cluster *c)

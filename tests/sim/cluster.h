@@ -61,6 +61,9 @@ struct cluster {
     struct cluster_figures figures;
     bool restarts; /* crashed nodes come back by themselves */
     uint64_t restart_us_max;
+    bool
+        dies_at_installs; /* a node that takes a received table for its own may end in the middle of that */
+    uint64_t install_random;
     uint32_t flip_of_100; /* chance that a bit of raft.db-wal flips while a node is off */
 
     bool failed;

@@ -428,6 +428,7 @@ void nemesis_heal(struct nemesis *n)
     set_pace(n);
     c->restart_us_max = 500000;
     c->flip_of_100 = 0;
+    c->dies_at_installs = false;
     for (size_t i = 0; i < c->node_count; i++) {
         disk_die_after(c->disk, i + 1, 0);
         runner_pause_node(c->runner, i + 1, 0);
