@@ -364,12 +364,12 @@ static void take_received(struct raft_actor *a, struct raft_received *received, 
     case RAFT_APPEND_REPLY:
     case RAFT_READ_INDEX:
     case RAFT_READ_INDEX_REPLY:
+    case RAFT_TIMEOUT_NOW:
+        break;
     case RAFT_INSTALL_SNAPSHOT:
     case RAFT_INSTALL_SNAPSHOT_REPLY:
         take_snapshot_message(a, message, now_us);
         return;
-    case RAFT_TIMEOUT_NOW:
-        break;
     }
     struct raft_event event = {.type = RAFT_EVENT_RECEIVED, .now_us = now_us, .received = message};
     raft_actor_step(a, &event);
