@@ -9,8 +9,7 @@
 
 /* ---- UTF-8 ------------------------------------------------------------------------------------------ */
 
-/* The size of the character at the front, 0 if there is none; *code is set then. */
-static size_t utf8_next(struct view v, uint32_t *code)
+size_t utf8_next(struct view v, uint32_t *code)
 {
     static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
     uint8_t first = v.data[0];

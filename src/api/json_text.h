@@ -16,7 +16,10 @@
 
 #define JSON_DEPTH_MAX 64 /* braces and brackets inside each other */
 
-/* True if the octets are well-formed UTF-8 (RFC 3629: no surrogates, no overlong forms). */
+/* The size of the character at the front, with *code set, or 0 if there is none (RFC 3629: no surrogates, no overlong
+ * forms). v is not empty. */
+size_t utf8_next(struct view v, uint32_t *code);
+/* True if the octets are well-formed UTF-8. */
 bool utf8_valid(struct view octets);
 
 /*

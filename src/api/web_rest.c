@@ -106,17 +106,19 @@ static int refuse(char problem[REST_PROBLEM_MAX], const char *text, struct view 
 /* A lease's id: decimal, or hexadecimal with 0x in front, as etcdctl shows it. */
 static bool parse_lease(struct view text, int64_t *out)
 {
-    if (!web_path_take(&text, "0x") || text.size == 0 || text.size > 16) {
+    if (!web_path_take(&text, "0x")) {
         return web_number(text, out) && *out > 0;
+    }
+    if (text.size == 0 || text.size > 16) {
+        return false;
     }
     uint64_t value = 0;
     for (size_t i = 0; i < text.size; i++) {
-        uint8_t c = text.data[i] | 0x20;
-        bool letter = c >= 'a' && c <= 'f';
-        if (!letter && (c < '0' || c > '9')) {
+        int digit = web_hex_digit(text.data[i]);
+        if (digit < 0) {
             return false;
         }
-        value = value << 4 | (letter ? (uint64_t)(c - 'a') + 10 : (uint64_t)(c - '0'));
+        value = value << 4 | (uint64_t)digit;
     }
     *out = (int64_t)value;
     return value > 0 && value <= INT64_MAX;

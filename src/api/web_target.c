@@ -55,7 +55,7 @@ bool web_query_next(struct view *query, struct view *name, struct view *value, b
     return false;
 }
 
-static int digit(uint8_t octet)
+int web_hex_digit(uint8_t octet)
 {
     if (octet >= '0' && octet <= '9') {
         return octet - '0';
@@ -72,8 +72,8 @@ enum err web_percent_decode(struct view text, struct buffer *out)
             buffer_u8(out, text.data[i]);
             continue;
         }
-        int high = text.size - i > 2 ? digit(text.data[i + 1]) : -1;
-        int low = high >= 0 ? digit(text.data[i + 2]) : -1;
+        int high = text.size - i > 2 ? web_hex_digit(text.data[i + 1]) : -1;
+        int low = high >= 0 ? web_hex_digit(text.data[i + 2]) : -1;
         if (low < 0) {
             out->size = start;
             return ERR_MALFORMED;

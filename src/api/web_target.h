@@ -21,6 +21,8 @@ bool web_path_take(struct view *path, const char *text);
 /* The next name=value of a query, as sent; *query moves on. False at its end. */
 bool web_query_next(struct view *query, struct view *name, struct view *value, bool *has_value);
 
+/* What a hexadecimal digit is worth; -1: it is none. */
+int web_hex_digit(uint8_t octet);
 /* Append the octets that a percent-encoded text stands for. ERR_MALFORMED: a % without two digits. */
 MUST_USE enum err web_percent_decode(struct view text, struct buffer *out);
 

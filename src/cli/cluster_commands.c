@@ -105,12 +105,14 @@ static void print_status(const struct cli_arguments *arguments,
             print_json_octets(stdout, "client", view_of_text(of->address));
             if (of->answered) {
                 const Etcdserverpb__StatusResponse *s = of->status;
-                printf(",\"leader\":\"%s\",\"term\":%" PRIu64 ",\"commit_index\":%" PRIu64
+                printf(",");
+                print_json_octets(stdout, "leader", view_of_text(name_of(members, s->leader)));
+                printf(",\"term\":%" PRIu64 ",\"commit_index\":%" PRIu64
                        ",\"applied_index\":%" PRIu64 ",\"lag\":%" PRIu64 ",\"revision\":%" PRId64
-                       ",\"db_bytes\":%" PRId64 ",\"version\":\"%s\"",
-                       name_of(members, s->leader), s->raftterm, s->raftindex, s->raftappliedindex,
-                       lag_of(of, committed), s->header == NULL ? 0 : s->header->revision,
-                       s->dbsize, s->version);
+                       ",\"db_bytes\":%" PRId64 ",",
+                       s->raftterm, s->raftindex, s->raftappliedindex, lag_of(of, committed),
+                       s->header == NULL ? 0 : s->header->revision, s->dbsize);
+                print_json_octets(stdout, "version", view_of_text(s->version));
             } else {
                 printf(",");
                 print_json_octets(stdout, "problem", view_of_text(of->problem));

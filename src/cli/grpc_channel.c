@@ -2,6 +2,8 @@
 /* grpc_channel.c: see grpc_channel.h. One nghttp2 client session; each stream is a `struct grpc_call`. */
 #include "grpc_channel.h"
 
+#include "../api/web_target.h"
+
 #include "config.h"
 #include "net/grpc.h"
 #include "net/socket.h"
@@ -84,24 +86,15 @@ static ssize_t read_request(nghttp2_session *session, int32_t stream_id, uint8_t
     return (ssize_t)count;
 }
 
-static int hex_digit(uint8_t octet)
-{
-    if (octet >= '0' && octet <= '9') {
-        return octet - '0';
-    }
-    octet |= 0x20;
-    return octet >= 'a' && octet <= 'f' ? octet - 'a' + 10 : -1;
-}
-
 /* A status message is percent-encoded; what is no encoding stays as it is. */
 static void decode_text(struct view in, char out[GRPC_ANSWER_TEXT_MAX + 1])
 {
     size_t used = 0;
     for (size_t i = 0; i < in.size && used < GRPC_ANSWER_TEXT_MAX; i++) {
         uint8_t octet = in.data[i];
-        if (octet == '%' && i + 2 < in.size && hex_digit(in.data[i + 1]) >= 0 &&
-            hex_digit(in.data[i + 2]) >= 0) {
-            octet = (uint8_t)(hex_digit(in.data[i + 1]) * 16 + hex_digit(in.data[i + 2]));
+        if (octet == '%' && i + 2 < in.size && web_hex_digit(in.data[i + 1]) >= 0 &&
+            web_hex_digit(in.data[i + 2]) >= 0) {
+            octet = (uint8_t)(web_hex_digit(in.data[i + 1]) * 16 + web_hex_digit(in.data[i + 2]));
             i += 2;
         }
         out[used++] = (char)(octet == 0 ? '?' : octet);

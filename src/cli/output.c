@@ -2,6 +2,9 @@
 /* output.c: tables, and octets as JSON. */
 #include "cli.h"
 
+#include "../api/base64.h"
+#include "../api/json_text.h"
+
 #include <jansson.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -80,26 +83,15 @@ bool text_is_printable(struct view v)
             return false;
         }
     }
-    json_t *text = v.size > 0 ? json_text(v) : NULL;
-    bool printable = v.size == 0 || text != NULL;
-    json_decref(text);
-    return printable;
+    return utf8_valid(v);
 }
 
 static void print_base64(FILE *out, struct view v)
 {
-    static const char alphabet[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    for (size_t i = 0; i < v.size; i += 3) {
-        size_t left = v.size - i;
-        uint32_t triple = (uint32_t)v.data[i] << 16;
-        triple |= left > 1 ? (uint32_t)v.data[i + 1] << 8 : 0;
-        triple |= left > 2 ? v.data[i + 2] : 0;
-        fputc(alphabet[triple >> 18], out);
-        fputc(alphabet[triple >> 12 & 63], out);
-        fputc(left > 1 ? alphabet[triple >> 6 & 63] : '=', out);
-        fputc(left > 2 ? alphabet[triple & 63] : '=', out);
-    }
+    struct buffer text = {0};
+    base64_write(&text, v);
+    (void)fwrite(text.data, 1, text.size, out);
+    buffer_free(&text);
 }
 
 void print_json_octets(FILE *out, const char *name, struct view v)

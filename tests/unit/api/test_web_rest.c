@@ -93,6 +93,8 @@ static void unknown_parameters_are_refused(void)
         {"PUT", "lease=0x"},
         {"PUT", "lease=-1"},
         {"PUT", "lease=0xzz"},
+        {"PUT", "lease=0x12345678901234567"},
+        {"PUT", "lease=0x\x11"},
         {"DELETE", "keys"},
         {"DELETE", "lease=1"},
         {"PUT", "wait"},
