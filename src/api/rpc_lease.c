@@ -131,16 +131,6 @@ void rpc_lease_grant_write(const struct response_header *header, const struct re
     rpc_lease_keepalive_write(header, &result->leases[0], out);
 }
 
-size_t rpc_lease_revoke_size(const struct response_header *header)
-{
-    return proto_embedded_size(rpc_header_size(header));
-}
-
-void rpc_lease_revoke_write(const struct response_header *header, uint8_t *out)
-{
-    (void)rpc_header_put(out, header);
-}
-
 size_t rpc_lease_time_to_live_size(const struct response_header *header,
                                    const struct result *result)
 {

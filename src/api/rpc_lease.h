@@ -38,8 +38,6 @@ MUST_USE enum err rpc_lease_leases_decode(struct view in, struct query *out);
 size_t rpc_lease_grant_size(const struct response_header *header, const struct result *result);
 void rpc_lease_grant_write(const struct response_header *header, const struct result *result,
                            uint8_t *out);
-size_t rpc_lease_revoke_size(const struct response_header *header);
-void rpc_lease_revoke_write(const struct response_header *header, uint8_t *out);
 size_t rpc_lease_keepalive_size(const struct response_header *header,
                                 const struct lease_info *lease);
 void rpc_lease_keepalive_write(const struct response_header *header, const struct lease_info *lease,

@@ -195,10 +195,15 @@ void call_fail_with(struct client_actor *a, struct client_call *call, enum err e
 /* The leader's client address if the error's answer should name it; false: it should not, or none is known. */
 bool call_leader_hint(const struct client_actor *a, struct rpc_error error, struct view *out);
 
-/* Octets sent and not yet given to the socket. Messages of lasting calls are charged nowhere: whoever
- * sends without being asked bounds himself by this. */
-uint64_t call_queued_bytes(const struct client_call *call);
-/* ops->drained is called once when not more than `mark` octets are queued, never from in here. */
+/* One message is the whole answer: `*message`, which is freed; or a header and nothing more. */
+void call_answer_encoded(struct client_actor *a, struct client_call *call, uint8_t **message,
+                         size_t size);
+void call_answer_bare(struct client_actor *a, struct client_call *call, int64_t revision);
+/* An ops->reply: that, with the result's revision. */
+void call_reply_bare(struct client_actor *a, struct client_call *call, const struct result *result);
+
+/* Messages of lasting calls are charged nowhere: whoever sends without being asked bounds himself by this.
+ * ops->drained is called once when not more than `mark` octets are queued, never from in here. */
 void call_want_drained(struct client_actor *a, struct client_call *call, uint64_t mark);
 
 /* ---- for ops: steps ---------------------------------------------------------------------------------- */

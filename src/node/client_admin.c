@@ -31,10 +31,7 @@ static void alarm_message(struct client_actor *a, struct client_call *call, stru
 static void alarm_status(struct client_actor *a, struct client_call *call,
                          const struct node_status *status)
 {
-    struct response_header header = call_header(a, status->revision);
-    rpc_bare_write(&header, call_room(a, call, rpc_bare_size(&header)));
-    call_push(a, call);
-    call_finish(a, call);
+    call_answer_bare(a, call, status->revision);
 }
 
 const struct call_ops client_alarm_ops = {.message = alarm_message, .status = alarm_status};

@@ -407,11 +407,6 @@ bool call_leader_hint(const struct client_actor *a, struct rpc_error error, stru
     return true;
 }
 
-uint64_t call_queued_bytes(const struct client_call *call)
-{
-    return call->transport->queued_bytes(call);
-}
-
 void call_want_drained(struct client_actor *a, struct client_call *call, uint64_t mark)
 {
     ASSERT(!call->answered);
@@ -556,4 +551,26 @@ void calls_free(struct client_actor *a)
         mem_free(call);
     }
     a->pool_count = 0;
+}
+
+void call_answer_encoded(struct client_actor *a, struct client_call *call, uint8_t **message,
+                         size_t size)
+{
+    call_send(a, call, view_of(*message, size));
+    mem_free(*message);
+    *message = NULL;
+    call_finish(a, call);
+}
+
+void call_answer_bare(struct client_actor *a, struct client_call *call, int64_t revision)
+{
+    struct response_header header = call_header(a, revision);
+    rpc_bare_write(&header, call_room(a, call, rpc_bare_size(&header)));
+    call_push(a, call);
+    call_finish(a, call);
+}
+
+void call_reply_bare(struct client_actor *a, struct client_call *call, const struct result *result)
+{
+    call_answer_bare(a, call, result->revision);
 }

@@ -23,15 +23,6 @@ static void recipe_refused(struct client_actor *a, struct client_call *call, enu
     call_fail(a, call, rpc_recipe_error(error));
 }
 
-static void answer_bare(struct client_actor *a, struct client_call *call,
-                        const struct result *result)
-{
-    struct response_header header = call_header(a, result->revision);
-    rpc_bare_write(&header, call_room(a, call, rpc_bare_size(&header)));
-    call_push(a, call);
-    call_finish(a, call);
-}
-
 /* What is wrong with it as it stands. False: the call has failed. */
 static bool check_leader(struct client_actor *a, struct client_call *call, enum err error,
                          const struct leader_request *request)
@@ -68,7 +59,7 @@ static void proclaim_reply(struct client_actor *a, struct client_call *call,
                            const struct result *result)
 {
     if (result->succeeded) {
-        answer_bare(a, call, result);
+        call_reply_bare(a, call, result);
     } else {
         call_fail(a, call, rpc_error_not_elected);
     }
@@ -90,7 +81,7 @@ static void resign_message(struct client_actor *a, struct client_call *call, str
 
 /* Who leads no more has nothing to resign, and that is fine. */
 const struct call_ops client_resign_ops = {
-    .message = resign_message, .reply = answer_bare, .refused = recipe_refused};
+    .message = resign_message, .reply = call_reply_bare, .refused = recipe_refused};
 
 /* ---- Leader --------------------------------------------------------------------------------------- */
 

@@ -218,7 +218,6 @@ static const struct call_ops stream_ops = {
 static const struct call_transport stream_transport = {
     .finish = stream_finish,
     .fail = stream_fail,
-    .queued_bytes = web_queued_bytes,
     .want_drained = web_want_drained,
     .release = events_release,
 };
@@ -325,7 +324,6 @@ static const struct call_ops wait_ops = {
     .lasting = true, .closed = events_closed, .watch = wait_watch, .drained = events_drained};
 static const struct call_transport wait_transport = {
     .fail = wait_fail,
-    .queued_bytes = web_queued_bytes,
     .want_drained = web_want_drained,
     .release = events_release,
 };

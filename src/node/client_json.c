@@ -149,7 +149,6 @@ static const struct call_transport json_transport = {
     .push = json_push,
     .finish = json_finish,
     .fail = json_fail,
-    .queued_bytes = web_queued_bytes,
     .want_drained = web_want_drained,
     .release = json_release,
 };

@@ -158,14 +158,4 @@ static void compact_message(struct client_actor *a, struct client_call *call, st
     call_propose(a, call, &command);
 }
 
-static void compact_reply(struct client_actor *a, struct client_call *call,
-                          const struct result *result)
-{
-    struct response_header header = call_header(a, result->revision);
-    uint8_t *room = call_room(a, call, rpc_bare_size(&header));
-    rpc_bare_write(&header, room);
-    call_push(a, call);
-    call_finish(a, call);
-}
-
-const struct call_ops client_compact_ops = {.message = compact_message, .reply = compact_reply};
+const struct call_ops client_compact_ops = {.message = compact_message, .reply = call_reply_bare};

@@ -138,16 +138,8 @@ static void revoke_message(struct client_actor *a, struct client_call *call, str
     call_propose(a, call, &command);
 }
 
-static void revoke_reply(struct client_actor *a, struct client_call *call,
-                         const struct result *result)
-{
-    struct response_header header = call_header(a, result->revision);
-    rpc_lease_revoke_write(&header, call_room(a, call, rpc_lease_revoke_size(&header)));
-    call_push(a, call);
-    call_finish(a, call);
-}
-
-const struct call_ops client_lease_revoke_ops = {.message = revoke_message, .reply = revoke_reply};
+const struct call_ops client_lease_revoke_ops = {.message = revoke_message,
+                                                 .reply = call_reply_bare};
 
 /* ---- LeaseTimeToLive, LeaseLeases ------------------------------------------------------------------ */
 

@@ -11,15 +11,6 @@
 #include "../api/rpc_maintenance.h"
 #include "../api/rpc_members.h"
 
-static void send_encoded(struct client_actor *a, struct client_call *call, uint8_t **message,
-                         size_t size)
-{
-    call_send(a, call, view_of(*message, size));
-    mem_free(*message);
-    *message = NULL;
-    call_finish(a, call);
-}
-
 static void free_state(struct client_actor *a, struct client_call *call)
 {
     UNUSED(a);
@@ -56,7 +47,7 @@ static void member_list_answer(struct client_actor *a, struct client_call *call,
     struct response_header header = call_header(a, 0);
     size_t size = 0;
     uint8_t *message = rpc_member_list_encode(&header, &status->configuration, 0, &size);
-    send_encoded(a, call, &message, size);
+    call_answer_encoded(a, call, &message, size);
 }
 
 const struct call_ops client_member_list_ops = {.message = member_list_message,
@@ -103,7 +94,7 @@ static void member_add_answer(struct client_actor *a, struct client_call *call,
     size_t size = 0;
     uint8_t *message =
         rpc_member_add_encode(&header, &status->configuration, call->state, 0, &size);
-    send_encoded(a, call, &message, size);
+    call_answer_encoded(a, call, &message, size);
 }
 
 const struct call_ops client_member_add_ops = {
@@ -212,7 +203,7 @@ static void get_cluster_answer(struct client_actor *a, struct client_call *call,
     size_t size = 0;
     fill_facts(a, status, &facts);
     uint8_t *message = rpc_get_cluster_encode(&header, &facts, 0, &size);
-    send_encoded(a, call, &message, size);
+    call_answer_encoded(a, call, &message, size);
 }
 
 const struct call_ops client_get_cluster_ops = {.message = get_cluster_message,
@@ -240,7 +231,7 @@ static void set_wish_answer(struct client_actor *a, struct client_call *call,
     struct response_header header = call_header(a, 0);
     size_t size = 0;
     uint8_t *message = rpc_set_wish_encode(&header, &status->configuration.wish, 0, &size);
-    send_encoded(a, call, &message, size);
+    call_answer_encoded(a, call, &message, size);
 }
 
 const struct call_ops client_set_wish_ops = {.message = set_wish_message,
@@ -265,7 +256,7 @@ static void replace_answer(struct client_actor *a, struct client_call *call,
     size_t size = 0;
     fill_facts(a, status, &facts);
     uint8_t *message = rpc_replace_encode(&header, &facts, 0, &size);
-    send_encoded(a, call, &message, size);
+    call_answer_encoded(a, call, &message, size);
 }
 
 const struct call_ops client_replace_ops = {.message = replace_message, .status = replace_answer};

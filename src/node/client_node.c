@@ -7,15 +7,6 @@
 
 #include "../api/rpc_node.h"
 
-static void send_encoded(struct client_actor *a, struct client_call *call, uint8_t **message,
-                         size_t size)
-{
-    call_send(a, call, view_of(*message, size));
-    mem_free(*message);
-    *message = NULL;
-    call_finish(a, call);
-}
-
 /* ---- Status --------------------------------------------------------------------------------------- */
 
 static void status_message(struct client_actor *a, struct client_call *call, struct view message)
@@ -46,7 +37,7 @@ static void status_answer(struct client_actor *a, struct client_call *call,
     };
     size_t size = 0;
     uint8_t *message = rpc_status_encode(&header, &facts, 0, &size);
-    send_encoded(a, call, &message, size);
+    call_answer_encoded(a, call, &message, size);
 }
 
 const struct call_ops client_status_ops = {.message = status_message, .status = status_answer};

@@ -592,13 +592,4 @@ static void unlock_message(struct client_actor *a, struct client_call *call, str
     call_propose(a, call, &removal);
 }
 
-static void unlock_reply(struct client_actor *a, struct client_call *call,
-                         const struct result *result)
-{
-    struct response_header header = call_header(a, result->revision);
-    rpc_bare_write(&header, call_room(a, call, rpc_bare_size(&header)));
-    call_push(a, call);
-    call_finish(a, call);
-}
-
-const struct call_ops client_unlock_ops = {.message = unlock_message, .reply = unlock_reply};
+const struct call_ops client_unlock_ops = {.message = unlock_message, .reply = call_reply_bare};

@@ -94,11 +94,6 @@ static void grpc_fail(struct client_actor *a, struct client_call *call, struct r
     connection_touch(call->connection);
 }
 
-static uint64_t grpc_queued_bytes(const struct client_call *call)
-{
-    return call->stream->queued_bytes;
-}
-
 /* Two may wait for a stream to drain: its ops, and its own window. */
 static void arm_drained(struct client_call *call)
 {
@@ -128,7 +123,6 @@ const struct call_transport grpc_transport = {
     .push = grpc_push,
     .finish = grpc_finish,
     .fail = grpc_fail,
-    .queued_bytes = grpc_queued_bytes,
     .want_drained = grpc_want_drained,
 };
 

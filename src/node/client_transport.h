@@ -36,8 +36,6 @@ struct call_transport {
     void (*finish)(struct client_actor *a, struct client_call *call);
     /* The answer is an error, perhaps after messages. The call may be freed by this. */
     void (*fail)(struct client_actor *a, struct client_call *call, struct rpc_error error);
-    /* Octets pushed and not yet given to the socket. */
-    uint64_t (*queued_bytes)(const struct client_call *call);
     /* Call call_drained(a, call) once, as soon as not more than `mark` octets are queued (at the
      * earliest from the next flush on, never from inside this function). */
     void (*want_drained)(struct client_actor *a, struct client_call *call, uint64_t mark);

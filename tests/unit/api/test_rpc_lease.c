@@ -156,9 +156,9 @@ static void grants_and_keepalives_are_read_by_protobuf_c(void)
 static void a_revoke_is_a_header(void)
 {
     uint8_t octets[64];
-    size_t size = rpc_lease_revoke_size(&header);
+    size_t size = rpc_bare_size(&header);
     CU_ASSERT_TRUE_FATAL(size <= sizeof octets);
-    rpc_lease_revoke_write(&header, octets);
+    rpc_bare_write(&header, octets);
     Etcdserverpb__LeaseRevokeResponse *m =
         etcdserverpb__lease_revoke_response__unpack(NULL, size, octets);
     CU_ASSERT_PTR_NOT_NULL_FATAL(m);
