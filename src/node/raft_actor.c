@@ -39,13 +39,30 @@ void raft_actor_step(struct raft_actor *a, struct raft_event *event)
 
 /* ---- answers to clients --------------------------------------------------------------------------- */
 
-void raft_actor_refuse(struct raft_actor *a, uint64_t request_id, enum err error)
+/* NULL: it is nobody's of this node. */
+static struct actor *client_of(const struct raft_actor *a, uint64_t request_id)
 {
     size_t client = REQUEST_CLIENT_OF(request_id);
-    if (request_id == 0 || client >= a->to.client_count) {
-        return;
+    return request_id != 0 && client < a->to.client_count ? a->to.clients[client] : NULL;
+}
+
+void raft_actor_refuse(struct raft_actor *a, uint64_t request_id, enum err error)
+{
+    struct actor *client = client_of(a, request_id);
+    if (client != NULL) {
+        client_refuse(client, request_id, error);
     }
-    client_refuse(a->to.clients[client], request_id, error);
+}
+
+void raft_actor_answer_status(struct raft_actor *a, uint64_t request_id)
+{
+    struct actor *client = client_of(a, request_id);
+    if (client != NULL) {
+        struct node_status *status = MSG_NEW(struct node_status, CLIENT_STATUS, NULL);
+        status->request_id = request_id;
+        raft_actor_status(a, status);
+        ACTOR_SEND(client, status);
+    }
 }
 
 /* Every client actor and the supervisor hear of role, leader, term and members. */

@@ -21,23 +21,28 @@
 
 /* ---- answers ---------------------------------------------------------------------------------------------- */
 
+/* A message about members is one entry of data. The data is let go. */
+static void post(struct raft_actor *a, enum raft_message_type type, uint64_t to, uint64_t origin,
+                 uint64_t request_id, struct buffer *data)
+{
+    struct entry e = {.index = 1,
+                      .type = ENTRY_COMMAND,
+                      .origin = origin,
+                      .request_id = request_id,
+                      .data = view_of(data->data, data->size)};
+    struct raft_message message = {
+        .type = type, .from = a->own.member_id, .to = to, .entries = entries_create(1, data->size)};
+    entries_add(message.entries, &e);
+    buffer_free(data);
+    raft_actor_send(a, &message);
+}
+
 static void reply_to(struct raft_actor *a, const struct member_waiting *w,
                      const struct member_reply *reply)
 {
     struct buffer data = {0};
     member_reply_encode(reply, &data);
-    struct entry e = {.index = 1,
-                      .type = ENTRY_COMMAND,
-                      .origin = w->origin,
-                      .request_id = w->request_id,
-                      .data = view_of(data.data, data.size)};
-    struct raft_message message = {.type = RAFT_MEMBERS_REPLY,
-                                   .from = a->own.member_id,
-                                   .to = w->from,
-                                   .entries = entries_create(1, data.size)};
-    entries_add(message.entries, &e);
-    buffer_free(&data);
-    raft_actor_send(a, &message);
+    post(a, RAFT_MEMBERS_REPLY, w->from, w->origin, w->request_id, &data);
 }
 
 /* It will not be carried out. */
@@ -51,18 +56,6 @@ static void fail(struct raft_actor *a, const struct member_waiting *w, enum err 
         return;
     }
     raft_actor_refuse(a, w->request_id, error);
-}
-
-static void succeed(struct raft_actor *a, const struct member_waiting *w)
-{
-    size_t client = REQUEST_CLIENT_OF(w->request_id);
-    if (w->request_id == 0 || client >= a->to.client_count) {
-        return;
-    }
-    struct node_status *status = MSG_NEW(struct node_status, CLIENT_STATUS, NULL);
-    status->request_id = w->request_id;
-    raft_actor_status(a, status);
-    ACTOR_SEND(a->to.clients[client], status);
 }
 
 static void remove_at(struct raft_members *m, size_t at)
@@ -100,13 +93,6 @@ static bool is_declared(const struct raft_actor *a, const struct member_request 
     return configuration_find_name(c, request->name) >= 0;
 }
 
-static bool may_change(const struct raft_actor *a, const struct raft_status *status)
-{
-    return status->term_committed && status->transfer_target == 0 &&
-           status->configuration_settled_index == status->configuration_index &&
-           !configuration_is_joint(raft_configuration(a->core));
-}
-
 static void say_not_admitted(struct raft_actor *a, const struct member_request *request,
                              enum err error)
 {
@@ -129,7 +115,7 @@ static void say_not_admitted(struct raft_actor *a, const struct member_request *
 static enum err carry_out(struct raft_actor *a, const struct raft_status *status,
                           const struct member_request *request, uint64_t *index, uint64_t now_us)
 {
-    if (!may_change(a, status)) {
+    if (!raft_pilot_settled(a, status)) {
         return ERR_CHANGE_PENDING;
     }
     if (request->action == MEMBER_ADMIT && a->config.admit_declared && !is_declared(a, request)) {
@@ -166,18 +152,7 @@ static void send(struct raft_actor *a, const struct member_request *request, uin
 {
     struct buffer data = {0};
     member_request_encode(request, &data);
-    struct entry e = {.index = 1,
-                      .type = ENTRY_COMMAND,
-                      .origin = a->own.boot_id,
-                      .request_id = request_id,
-                      .data = view_of(data.data, data.size)};
-    struct raft_message message = {.type = RAFT_MEMBERS,
-                                   .from = a->own.member_id,
-                                   .to = leader,
-                                   .entries = entries_create(1, data.size)};
-    entries_add(message.entries, &e);
-    buffer_free(&data);
-    raft_actor_send(a, &message);
+    post(a, RAFT_MEMBERS, leader, a->own.boot_id, request_id, &data);
 }
 
 static bool hears_leader(const struct raft_actor *a, const struct raft_status *status)
@@ -241,7 +216,7 @@ static bool try_transfer(struct raft_actor *a, const struct raft_status *status,
         w->state = MEMBER_BEGUN;
         w->term = status->current_term;
         if (w->request.id == a->own.member_id) {
-            succeed(a, w);
+            raft_actor_answer_status(a, w->request_id);
             return true;
         }
         return false;
@@ -250,7 +225,7 @@ static bool try_transfer(struct raft_actor *a, const struct raft_status *status,
         if (status->leader == a->own.member_id) {
             fail(a, w, ERR_LEADER_CHANGED);
         } else {
-            succeed(a, w);
+            raft_actor_answer_status(a, w->request_id);
         }
         return true;
     }
@@ -286,7 +261,7 @@ static bool advance(struct raft_actor *a, const struct raft_status *status,
         if (term != 0 && term != w->term) {
             fail(a, w, ERR_LEADER_CHANGED);
         } else {
-            succeed(a, w);
+            raft_actor_answer_status(a, w->request_id);
         }
         return true;
     }
@@ -406,7 +381,6 @@ void raft_members_flush(struct raft_actor *a, uint64_t now_us)
         return;
     }
     if (status.removed && !a->members.removed_said) {
-        a->members.removed_said = true;
         log_event(LOG_ERROR, "removed from the cluster",
                   "member_id=%016" PRIx64 " next=\"stop this node; to let it join as a new member, "
                   "empty its data directory\"",

@@ -42,7 +42,7 @@ struct raft_members {
 struct raft_pilot {
     bool leads;
     uint64_t led_since_us, changed_at_us, settled_index;
-    struct {
+    struct pilot_seen {
         uint64_t id, alive_since_us; /* 0: silent */
     } seen[MEMBERS_MAX];
     size_t seen_count;

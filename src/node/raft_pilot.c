@@ -54,6 +54,13 @@ static void view_member(const struct raft_actor *a, uint64_t id, uint64_t now_us
     out->steady_us = out->alive && since_us != 0 ? now_us - since_us : 0;
 }
 
+bool raft_pilot_settled(const struct raft_actor *a, const struct raft_status *status)
+{
+    return status->term_committed && status->transfer_target == 0 &&
+           status->configuration_settled_index == status->configuration_index &&
+           !configuration_is_joint(raft_configuration(a->core));
+}
+
 void raft_pilot_view(const struct raft_actor *a, uint64_t now_us, struct pilot_view *out)
 {
     struct raft_status status;
@@ -61,9 +68,7 @@ void raft_pilot_view(const struct raft_actor *a, uint64_t now_us, struct pilot_v
     const struct configuration *c = raft_configuration(a->core);
     memset(out, 0, sizeof(*out));
     out->configuration = c;
-    out->settled = status.term_committed && status.transfer_target == 0 &&
-                   status.configuration_settled_index == status.configuration_index &&
-                   !configuration_is_joint(c);
+    out->settled = raft_pilot_settled(a, &status);
     out->leader_id = a->own.member_id;
     out->settle_us = SETTLE_ELECTION_TIMEOUTS * timeout_us(a);
     out->stable_us = STABLE_ELECTION_TIMEOUTS * timeout_us(a);
@@ -79,15 +84,15 @@ void raft_pilot_view(const struct raft_actor *a, uint64_t now_us, struct pilot_v
 /* Since when each member has been heard without a break. */
 static void remember_seen(struct raft_actor *a, const struct pilot_view *view, uint64_t now_us)
 {
-    struct raft_pilot next = a->pilot;
-    next.seen_count = view->member_count;
+    struct pilot_seen next[MEMBERS_MAX];
     for (size_t i = 0; i < view->member_count; i++) {
         const struct pilot_member *m = &view->members[i];
         uint64_t since_us = alive_since(&a->pilot, m->id);
-        next.seen[i].id = m->id;
-        next.seen[i].alive_since_us = !m->alive ? 0 : since_us != 0 ? since_us : now_us;
+        next[i].id = m->id;
+        next[i].alive_since_us = !m->alive ? 0 : since_us != 0 ? since_us : now_us;
     }
-    a->pilot = next;
+    memcpy(a->pilot.seen, next, view->member_count * sizeof(next[0]));
+    a->pilot.seen_count = view->member_count;
 }
 
 void raft_pilot_flush(struct raft_actor *a, const struct raft_status *status, uint64_t now_us)

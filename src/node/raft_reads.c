@@ -106,13 +106,7 @@ static void answer_read(struct raft_actor *a, struct read_request *request,
         return;
     }
     if (request->members) {
-        size_t client = REQUEST_CLIENT_OF(request->request_id);
-        if (client < a->to.client_count) {
-            struct node_status *m = MSG_NEW(struct node_status, CLIENT_STATUS, NULL);
-            m->request_id = request->request_id;
-            raft_actor_status(a, m);
-            ACTOR_SEND(a->to.clients[client], m);
-        }
+        raft_actor_answer_status(a, request->request_id);
         MSG_FREE(request);
         return;
     }

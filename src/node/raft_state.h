@@ -88,6 +88,8 @@ void raft_actor_step(struct raft_actor *a, struct raft_event *event);
 /* Tell a client, if it is one of ours. */
 void raft_actor_refuse(struct raft_actor *a, uint64_t request_id, enum err error);
 void raft_actor_status(struct raft_actor *a, struct node_status *status);
+/* Tell a client, if it is one of ours, with what raft knows. */
+void raft_actor_answer_status(struct raft_actor *a, uint64_t request_id);
 /* Moves what the message owns. */
 void raft_actor_send(struct raft_actor *a, struct raft_message *message);
 /* Our identity or the members changed: whoever greets others has to know. */
@@ -121,6 +123,8 @@ void raft_pilot_view(const struct raft_actor *a, uint64_t now_us, struct pilot_v
 void raft_pilot_flush(struct raft_actor *a, const struct raft_status *status, uint64_t now_us);
 /* Ask the autopilot and do as it says; does nothing where this node does not lead. */
 void raft_pilot_look(struct raft_actor *a, uint64_t now_us);
+/* No change of members is under way, and one may begin. Of a leader. */
+bool raft_pilot_settled(const struct raft_actor *a, const struct raft_status *status);
 void raft_pilot_report(const struct raft_actor *a, uint64_t now_us, struct cluster_report *out);
 
 /* ---- raft_proposals.c ---------------------------------------------------------------------------------- */
