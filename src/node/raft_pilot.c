@@ -84,7 +84,7 @@ void raft_pilot_view(const struct raft_actor *a, uint64_t now_us, struct pilot_v
 /* Since when each member has been heard without a break. */
 static void remember_seen(struct raft_actor *a, const struct pilot_view *view, uint64_t now_us)
 {
-    struct pilot_seen next[MEMBERS_MAX];
+    struct pilot_seen next[MEMBERS_MAX] = {0};
     for (size_t i = 0; i < view->member_count; i++) {
         const struct pilot_member *m = &view->members[i];
         uint64_t since_us = alive_since(&a->pilot, m->id);

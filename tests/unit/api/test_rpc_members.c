@@ -180,17 +180,15 @@ static void encodes_the_cluster(void)
     struct configuration c = {.cluster_id = 10, .count = 2, .wish = {.voters = 3}};
     c.members[0] = member(5, "b", true);
     c.members[1] = member(6, "a", false);
+    struct cluster_report report = {
+        .leads = true, .action = PILOT_WAIT, .reason = "paused", .member_count = 1};
+    report.members[0].seen = (struct pilot_member){.id = 6, .silent_us = 2500000};
+    report.members[0].match_index = 4;
     struct cluster_facts facts = {.cluster = "demo",
                                   .configuration = &c,
                                   .last_log_index = 9,
                                   .leader_id = 5,
-                                  .from_leader = true,
-                                  .action = PILOT_WAIT,
-                                  .reason = "paused",
-                                  .last_change = "",
-                                  .member_count = 1};
-    facts.members[0].seen = (struct pilot_member){.id = 6, .silent_us = 2500000};
-    facts.members[0].match_index = 4;
+                                  .report = &report};
     size_t size = 0;
     uint8_t *out = rpc_get_cluster_encode(&header, &facts, 0, &size);
     Holdfast__V1__GetClusterResponse *m =
@@ -211,7 +209,7 @@ static void encodes_the_cluster(void)
     CU_ASSERT_EQUAL(m->wish->voters, 3);
     holdfast__v1__get_cluster_response__free_unpacked(m, NULL);
     mem_free(out);
-    facts.from_leader = false;
+    report.leads = false;
     out = rpc_get_cluster_encode(&header, &facts, 0, &size);
     m = holdfast__v1__get_cluster_response__unpack(NULL, size, out);
     CU_ASSERT_PTR_NOT_NULL_FATAL(m);
