@@ -7,6 +7,25 @@
 
 #include <string.h>
 
+static void say_whom_for(const struct raft_actor *a, const struct bootstrap_decision *decision,
+                         const char *missing)
+{
+    if (a->config.join_count > 0 || a->config.discovery_srv[0] != '\0') {
+        log_event(LOG_NOTICE, "waiting for a member of the cluster",
+                  "reason=\"join or discovery_srv says that there is one, and none has answered "
+                  "yet\"");
+    } else if (a->config.member_count == 1) {
+        log_event(LOG_NOTICE, "listening for a cluster of this name",
+                  "reason=\"bootstrap: one is founded unless a member of it calls within three "
+                  "election timeouts\"");
+    } else {
+        log_event(LOG_NOTICE, "waiting for the other members",
+                  "heard=%zu of=%zu next_missing=%s reason=\"a cluster is founded only when all "
+                  "listed members answer that they are empty\"",
+                  decision->heard_count, a->config.member_count - 1, missing);
+    }
+}
+
 static void say_waiting(struct raft_actor *a, const struct bootstrap_decision *decision)
 {
     if (decision->action == a->bootstrap_said && decision->peer_index == a->bootstrap_said_peer) {
@@ -38,11 +57,7 @@ static void say_waiting(struct raft_actor *a, const struct bootstrap_decision *d
             peer);
         break;
     case BOOTSTRAP_WAIT:
-        log_event(
-            LOG_NOTICE, "waiting for the other members",
-            "heard=%zu of=%zu next_missing=%s reason=\"a cluster is founded only when all listed "
-            "members answer that they are empty\"",
-            decision->heard_count, a->to.peer_count, peer);
+        say_whom_for(a, decision, peer);
         break;
     case BOOTSTRAP_FOUND:
     case BOOTSTRAP_JOIN:

@@ -125,6 +125,7 @@ static enum err carry_out(struct raft_actor *a, const struct raft_status *status
     struct configuration *target = mem_alloc(sizeof(*target));
     raft_pilot_view(a, now_us, view);
     enum err error = member_change(view, request, target);
+    bool is_new = configuration_find(view->configuration, request->id) < 0;
     if (error == OK) {
         struct raft_event event = {.type = RAFT_EVENT_CHANGE_CONFIGURATION, .now_us = now_us};
         event.change.target = target;
@@ -135,7 +136,7 @@ static enum err carry_out(struct raft_actor *a, const struct raft_status *status
     }
     mem_free(view);
     mem_free(target);
-    if (request->action == MEMBER_ADMIT && error == OK) {
+    if (request->action == MEMBER_ADMIT && error == OK && is_new) {
         log_event(LOG_NOTICE, "node admitted",
                   "peer=%s member_id=%016" PRIx64 " address=%s as=standby", request->name,
                   request->id, request->peer);
