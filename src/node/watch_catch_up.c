@@ -257,14 +257,14 @@ static void scan_merge(struct watch_actor *a, struct watch_scan *scan)
     }
 }
 
-/* False: kv.db cannot be read just now. */
-static bool scan_work(struct watch_actor *a, struct watch_scan *scan)
+/* kv.db may turn out to be busy: then it is as before, or some who wanted previous states have left it. */
+static void scan_work(struct watch_actor *a, struct watch_scan *scan)
 {
     int64_t through = 0;
     enum err error = OK;
     if (scan->index.entry_count == 0) { /* all have left */
         scan_end(scan);
-        return true;
+        return;
     }
     bool from_history = scan->next <= a->ring.floor;
     if (from_history) {
@@ -287,7 +287,8 @@ static bool scan_work(struct watch_actor *a, struct watch_scan *scan)
     }
     if (error == ERR_BUSY_FILE) {
         gather_abandon(a);
-        return false;
+        a->busy = true;
+        return;
     }
     if (error != OK) {
         watch_fail(error, "read history");
@@ -301,7 +302,6 @@ static bool scan_work(struct watch_actor *a, struct watch_scan *scan)
     } else {
         scan_merge(a, scan);
     }
-    return true;
 }
 
 /* ---- turns ------------------------------------------------------------------------------------------ */
@@ -336,17 +336,32 @@ static struct watch_scan *scan_next(struct watch_actor *a)
     return NULL;
 }
 
-bool catch_up_work(struct watch_actor *a, uint64_t now_us)
+/* Is kv.db left alone for now? */
+static bool is_busy(struct watch_actor *a, uint64_t now_us)
 {
-    if (!source_ready(a) || (a->retry_at_us != UINT64_MAX && a->retry_at_us > now_us)) {
-        return false;
+    if (a->busy && a->retry_at_us == UINT64_MAX) {
+        a->retry_at_us = now_us + WATCH_BUSY_RETRY_US;
+    }
+    if (a->retry_at_us != UINT64_MAX && a->retry_at_us > now_us) {
+        return true;
     }
     a->retry_at_us = UINT64_MAX;
+    a->busy = false;
+    return false;
+}
+
+bool catch_up_work(struct watch_actor *a, uint64_t now_us)
+{
+    if (!source_ready(a) || is_busy(a, now_us)) {
+        return false;
+    }
     bool more = unpark(a);
     admit_waiting(a);
     struct watch_scan *scan = scan_next(a);
-    if (scan != NULL && !scan_work(a, scan)) {
-        a->retry_at_us = now_us + WATCH_BUSY_RETRY_US;
+    if (scan != NULL) {
+        scan_work(a, scan);
+    }
+    if (is_busy(a, now_us)) {
         return false;
     }
     admit_waiting(a);

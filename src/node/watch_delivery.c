@@ -5,7 +5,9 @@
  * client actor one copy of the event, however many watchers of that client share it.
  *
  * The previous state of a key (prev_kv) is fetched when the first watcher of a client wants it: from the
- * ring, or else from kv.db, which has what the ring has not (source_ready).
+ * ring, or else from kv.db, which has what the ring has not (source_ready). While kv.db is locked by somebody,
+ * who wants one of its rows falls behind and is served later, from the revision on that it lacks; others
+ * notice nothing, and kv.db is not asked again in the round.
  */
 #include "watch_state.h"
 
@@ -29,6 +31,10 @@ static void output_send(struct watch_actor *a, size_t client)
 {
     struct watch_output *o = &a->outputs[client];
     if (o->batch == NULL) {
+        return;
+    }
+    if (o->batch->response_count == 0) { /* events that could not be told after all */
+        watch_batch_free(&o->batch);
         return;
     }
     struct client_watch *m = MSG_NEW(struct client_watch, CLIENT_WATCH, release_client_watch);
@@ -157,8 +163,8 @@ bool gather_event(struct watch_actor *a, const struct watch_index *x, struct vie
 
 /* ---- prev_kv ---------------------------------------------------------------------------------------- */
 
-/* The row of a change, from the ring or from kv.db. ERR_NOT_FOUND: compacted away. The views are valid
- * until the next read. */
+/* The row of a change, from the ring or from kv.db. ERR_NOT_FOUND: compacted away; ERR_BUSY_FILE. The views
+ * are valid until the next read. */
 static enum err row_of(struct watch_actor *a, uint64_t change, struct kv_history *out)
 {
     struct ring_place place;
@@ -176,25 +182,35 @@ static enum err row_of(struct watch_actor *a, uint64_t change, struct kv_history
                                    .previous_change = e->previous_change};
         return OK;
     }
-    return kv_reader_history(a->reader, change, out);
+    if (a->busy) {
+        return ERR_BUSY_FILE;
+    }
+    enum err error = kv_reader_history(a->reader, change, out);
+    a->busy = error == ERR_BUSY_FILE;
+    return error;
 }
 
 /* What the key held at the revision before the event's: the newest row of an earlier revision, if it is
  * a life and if that revision is not compacted. Nothing for a put that begins a life, as in etcd: also
- * where the same revision ended the life before. */
-static uint32_t previous_find(struct watch_actor *a, struct watch_batch *b, size_t index)
+ * where the same revision ended the life before. ERR_BUSY_FILE: not to be known now, *out untouched. */
+static enum err previous_find(struct watch_actor *a, struct watch_batch *b, size_t index,
+                              uint32_t *out)
 {
     const struct event *e = &b->events.items[index];
     int64_t revision = change_revision(e->change);
     uint64_t change = e->previous_change;
     struct kv_history row = {0};
     if (revision - 1 < a->compact_revision || (!e->deleted && e->create_revision == revision)) {
-        return WATCH_PREVIOUS_NONE;
+        change = 0;
     }
     while (change != 0) { /* a second change of the key within its revision: a few steps at most */
         enum err error = row_of(a, change, &row);
+        if (error == ERR_BUSY_FILE) {
+            return error;
+        }
         if (error == ERR_NOT_FOUND) {
-            return WATCH_PREVIOUS_NONE;
+            change = 0;
+            break;
         }
         if (error != OK) {
             watch_fail(error, "read previous");
@@ -205,10 +221,12 @@ static uint32_t previous_find(struct watch_actor *a, struct watch_batch *b, size
         change = row.previous_change;
     }
     if (change == 0 || row.deleted || !view_equal(row.key, event_key(&b->events, index))) {
-        return WATCH_PREVIOUS_NONE;
+        *out = WATCH_PREVIOUS_NONE;
+        return OK;
     }
     event_block_add(&b->previous, &row);
-    return (uint32_t)(b->previous.count - 1);
+    *out = (uint32_t)(b->previous.count - 1);
+    return OK;
 }
 
 /* ---- responses -------------------------------------------------------------------------------------- */
@@ -239,20 +257,26 @@ static uint64_t event_cost(const struct event *e)
     return WATCH_EVENT_COST + e->key_size + (uint64_t)e->value_size;
 }
 
-static uint64_t previous_cost(struct watch_actor *a, struct watch_batch *b, uint32_t index)
+/* Octets of the event's previous state are added to *bytes. ERR_BUSY_FILE: *bytes untouched. */
+static enum err previous_cost(struct watch_actor *a, struct watch_batch *b, uint32_t index,
+                              uint64_t *bytes)
 {
     if (b->previous_of[index] == PREVIOUS_UNKNOWN) {
-        b->previous_of[index] = previous_find(a, b, index);
+        enum err error = previous_find(a, b, index, &b->previous_of[index]);
+        if (error != OK) {
+            return error;
+        }
     }
     uint32_t previous = b->previous_of[index];
-    return previous == WATCH_PREVIOUS_NONE ? 0 : event_cost(&b->previous.items[previous]);
+    *bytes += previous == WATCH_PREVIOUS_NONE ? 0 : event_cost(&b->previous.items[previous]);
+    return OK;
 }
 
 /* Of what was gathered from *at on: whole revisions, up to about a slice's octets, in one response. *at: what
- * is left; 0: nothing. False: a revision of it is too large to be sent; nothing was added but events
- * nobody refers to. */
-static bool respond(struct watch_actor *a, struct watcher *w, const struct event_block *block,
-                    int64_t revision, uint32_t *at)
+ * is left; 0: nothing. ERR_TOO_LARGE: a revision of it is too large to be sent; ERR_BUSY_FILE: kv.db cannot be
+ * read now. Then nothing was added but events nobody refers to. */
+static enum err respond(struct watch_actor *a, struct watcher *w, const struct event_block *block,
+                        int64_t revision, uint32_t *at)
 {
     struct watch_stream *s = w->stream;
     struct watch_batch *b = batch_of(a, s->client);
@@ -265,6 +289,7 @@ static bool respond(struct watch_actor *a, struct watcher *w, const struct event
     uint64_t bytes = 0;
     int64_t last_revision = 0;
     uint32_t next = *at;
+    enum err error = OK;
     for (; next != 0; next = g->refs[next - 1].next) {
         const struct event *e = &block->items[g->refs[next - 1].event];
         if (change_revision(e->change) != last_revision) {
@@ -277,8 +302,12 @@ static bool respond(struct watch_actor *a, struct watcher *w, const struct event
             }
         }
         uint32_t index = output_event(o, block, g->refs[next - 1].event);
-        bytes += event_cost(e) + (w->prev_kv ? previous_cost(a, b, index) : 0);
+        bytes += event_cost(e);
+        if (w->prev_kv && (error = previous_cost(a, b, index, &bytes)) != OK) {
+            break;
+        }
         if (bytes > a->response_bytes_max) {
+            error = ERR_TOO_LARGE;
             break;
         }
         ARRAY_RESERVE(b->refs, b->ref_capacity, b->ref_count + 1);
@@ -292,7 +321,7 @@ static bool respond(struct watch_actor *a, struct watcher *w, const struct event
     b->ref_count = first + whole_count;
     *at = whole_at;
     if (whole_count == 0) {
-        return false;
+        return error;
     }
     struct watch_response *r = response_add(b, s, WATCH_RESPONSE_EVENTS, w->id, revision);
     r->ref_first = first;
@@ -302,7 +331,15 @@ static bool respond(struct watch_actor *a, struct watcher *w, const struct event
     r->cost += whole_bytes;
     stream_charge(a, s, r->cost);
     w->quiet = false;
-    return true;
+    return OK;
+}
+
+/* It lacks what was gathered from `at` on and is in no index or queue from now on. */
+static void put_off(struct watch_actor *a, struct watcher *w, const struct event_block *block,
+                    uint32_t at)
+{
+    w->next_revision = change_revision(block->items[a->gather.refs[at - 1].event].change);
+    watcher_displace(a, w);
 }
 
 /* One watcher's part. It may be gone afterwards. */
@@ -314,12 +351,17 @@ static void deliver_gathered(struct watch_actor *a, struct watcher *w,
     w->gathered_first = 0;
     while (at != 0) {
         if (!stream_may_send(a, s)) {
-            w->next_revision = change_revision(block->items[a->gather.refs[at - 1].event].change);
-            watcher_displace(a, w);
+            put_off(a, w, block, at);
             watcher_park(a, w);
             return;
         }
-        if (!respond(a, w, block, revision, &at)) {
+        enum err error = respond(a, w, block, revision, &at);
+        if (error == ERR_BUSY_FILE) {
+            put_off(a, w, block, at);
+            watcher_place_behind(a, w, NULL); /* the scan it was in moves on */
+            return;
+        }
+        if (error != OK) {
             deliver_cancel(a, w, WATCH_REASON_TOO_LARGE);
             return;
         }

@@ -168,6 +168,7 @@ struct watch_actor {
     struct watcher_queue waiting;
     struct watch_stream *resume_first, *resume_last;
     size_t resume_count;
+    bool busy;            /* kv.db was found locked, and is not asked before retry_at_us */
     uint64_t retry_at_us; /* of kv.db; UINT64_MAX: not needed */
     struct event_block scratch;
 

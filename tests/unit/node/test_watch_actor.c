@@ -12,6 +12,9 @@
 #include "node/watch_actor.h"
 
 #include "../store/store_test.h"
+#include "fault_vfs.h"
+
+#include <sqlite3.h>
 
 #define SECOND_US UINT64_C(1000000)
 #define KEYS      8
@@ -882,6 +885,70 @@ static void compacted_history_cancels(void)
     mem_free(f);
 }
 
+/* Somebody's lock on kv.db while a previous value is looked for is no disk error: who wants it is told a little
+ * later, who does not at once. */
+static void previous_values_of_a_locked_file(void)
+{
+    struct fixture *f = mem_zalloc(sizeof(*f));
+    struct watch_figures figures;
+    fault_vfs_install();
+    set_up(f, 1);
+    const char keys[] = "abcdefgh";
+    const struct command put = {
+        .op = COMMAND_PUT, .key = view_of_text("a"), .value = view_of_text("before")};
+    struct apply_entries *m = MSG_NEW(struct apply_entries, APPLY_ENTRIES, release_apply_entries);
+    m->entries = entries_create(1, 300);
+    add_entry(f, m->entries, &put);
+    ACTOR_SEND(f->actors.apply, m);
+    rounds(f, 2);
+    seal(f);
+    rounds(f, 4);
+    for (int64_t id = 1; id <= 2; id++) { /* the first one wants previous values */
+        struct watch_create *create =
+            create_message(stream_number(0), view_of(keys, 1), view_of("", 0), 0);
+        create->watch_id = id;
+        create->prev_kv = id == 1;
+        ACTOR_SEND(f->actors.watch, create);
+        rounds(f, 4);
+        expect_response(f, WATCH_RESPONSE_CREATED, id, NULL);
+    }
+    m = MSG_NEW(struct apply_entries, APPLY_ENTRIES, release_apply_entries);
+    m->entries = entries_create(1, 300);
+    add_entry(f, m->entries, &put);
+    ACTOR_SEND(f->actors.apply, m);
+    hand_round(f->actors.apply, f->now_us);
+    fault_vfs_arm(FAULT_READ, "", 1, SQLITE_BUSY, FAULT_STAY);
+    hand_round(f->actors.watch, f->now_us);
+    CU_ASSERT_TRUE(fault_vfs_struck());
+    expect_response(f, WATCH_RESPONSE_EVENTS, 2, NULL);
+    watch_actor_figures(f->actors.watch->self, &figures);
+    CU_ASSERT_EQUAL(figures.behind, 1);
+    CU_ASSERT(f->actors.watch->deadline_us > f->now_us); /* not asked all the time */
+    f->now_us = f->actors.watch->deadline_us;
+    hand_round(f->actors.watch, f->now_us); /* still locked */
+    CU_ASSERT_PTR_NULL(take_batch(f));
+    fault_vfs_disarm();
+    CU_ASSERT_TRUE_FATAL(f->actors.watch->deadline_us < UINT64_MAX);
+    f->now_us = f->actors.watch->deadline_us;
+    rounds(f, 3);
+    struct client_watch *told = take_batch(f);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(told);
+    CU_ASSERT_EQUAL_FATAL(told->batch->response_count, 1);
+    const struct watch_response *r = &told->batch->responses[0];
+    CU_ASSERT_EQUAL(r->kind, WATCH_RESPONSE_EVENTS);
+    CU_ASSERT_EQUAL(r->watch_id, 1);
+    CU_ASSERT_EQUAL_FATAL(r->ref_count, 1);
+    uint32_t previous = told->batch->previous_of[told->batch->refs[r->ref_first]];
+    CU_ASSERT_EQUAL_FATAL(previous, 0);
+    CU_ASSERT(view_equal(event_pair(&told->batch->previous, 0).value, view_of_text("before")));
+    MSG_FREE(told);
+    watch_actor_figures(f->actors.watch->self, &figures);
+    CU_ASSERT_EQUAL(figures.live, 2);
+    fault_vfs_remove();
+    tear_down(f);
+    mem_free(f);
+}
+
 /* What a response may hold bounds a revision, not how much history is looked at in one go: with the previous
  * values a slice of it may come to more. It is told in several responses of whole revisions. */
 static void history_of_large_previous_values(void)
@@ -931,4 +998,5 @@ static void history_of_large_previous_values(void)
 SUITE("node: watch actor", TEST(each_event_once_and_in_order), TEST(each_event_once_or_compacted),
       TEST(ids_and_refusals), TEST(watchers_are_bounded), TEST(recording_follows_the_watchers),
       TEST(a_stream_that_does_not_read_is_bounded), TEST(falling_behind_apply),
-      TEST(compacted_history_cancels), TEST(history_of_large_previous_values))
+      TEST(compacted_history_cancels), TEST(previous_values_of_a_locked_file),
+      TEST(history_of_large_previous_values))
