@@ -413,7 +413,8 @@ enum watch_kind {
  * apply -> watch: every change of the revisions from_revision+1 .. revision, in order. A from_revision
  * that is not the `revision` of the message before: what lies between was not recorded, and stands in
  * kv.db once committed_revision has reached from_revision. Sent before the replies to the writes it
- * holds, so that a client that was answered finds its write in the past of a new watch.
+ * holds, so that a client that was answered finds its write in the past of a new watch; with `paused` what
+ * follows is not recorded, and only the next message says how far things are.
  */
 struct watch_changes {
     struct msg base;
@@ -424,6 +425,7 @@ struct watch_changes {
     int64_t committed_revision; /* kv.db holds everything up to here */
     struct event_block events;  /* owned */
     uint64_t bytes;             /* to be given back by APPLY_WATCH */
+    bool paused;                /* until enough of them are */
 };
 
 /* client -> watch. A stream's number is a REQUEST_ID: it says which client actor to answer, by

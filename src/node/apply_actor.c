@@ -131,7 +131,7 @@ static void seal_if_due(struct apply_actor *a, uint64_t now_us)
 
 /* ---- watching ----------------------------------------------------------------------------------- */
 
-/* Send what was recorded, or at least how far things are. */
+/* Send what was recorded, or at least how far things are. If that makes too much on its way, recording ends. */
 static void send_changes(struct apply_actor *a)
 {
     struct watch_changes *m = MSG_NEW(struct watch_changes, WATCH_CHANGES, release_watch_changes);
@@ -144,6 +144,11 @@ static void send_changes(struct apply_actor *a)
     kv_events_take(a->kv, &m->events);
     m->bytes = sizeof(*m) + event_block_bytes(&m->events);
     a->watch_bytes += m->bytes;
+    a->watch_paused = a->watch_bytes > WATCH_CHANGES_BYTES_MAX;
+    m->paused = a->watch_paused;
+    if (a->watch_paused) {
+        kv_events_want(a->kv, false);
+    }
     ACTOR_SEND(a->watch, m);
 }
 
@@ -151,7 +156,6 @@ static void send_changes(struct apply_actor *a)
 static void record(struct apply_actor *a)
 {
     kv_events_want(a->kv, true);
-    a->watch_paused = false;
     a->watch_told = kv_revision(a->kv);
     a->seal_through = a->watch_told;
     send_changes(a);
@@ -166,10 +170,6 @@ static void tell_watch(struct apply_actor *a)
         return;
     }
     send_changes(a);
-    if (a->watch_bytes > WATCH_CHANGES_BYTES_MAX) {
-        kv_events_want(a->kv, false);
-        a->watch_paused = true;
-    }
 }
 
 static void take_watch(struct apply_actor *a, const struct apply_watch *m)

@@ -10,7 +10,8 @@
  * While nobody watches, apply records nothing (APPLY_WATCH with epoch 0). The first watcher begins an
  * epoch; requests wait here until apply has said from which revision on it records. What is older
  * and not yet in kv.db then is waited for (source_ready), which apply hastens. The same happens when the
- * actor falls so far behind apply that apply stops recording: never does apply wait for it.
+ * actor falls so far behind apply that apply stops recording: never does apply wait for it. Requests wait then
+ * too, since what "from now on" means is not known here before apply records again.
  *
  * Every node has one and it sees applied entries only, so watches work at followers and do not notice
  * a change of leader.
@@ -57,6 +58,7 @@ static void source_stop(struct watch_actor *a)
     a->source = SOURCE_OFF;
     a->taken_bytes = 0;
     a->off_at_us = UINT64_MAX;
+    a->paused = false;
     tell_apply(a, 0);
     watch_ring_start(&a->ring, a->ring.revision);
 }
@@ -69,8 +71,12 @@ static void source_begin(struct watch_actor *a, const struct watch_changes *chan
     watch_ring_start(&a->ring, changes->from_revision);
     a->committed_revision = changes->committed_revision;
     a->compact_revision = changes->compact_revision;
+}
+
+static void take_deferred(struct watch_actor *a)
+{
     size_t count = a->deferred_count;
-    a->deferred_count = 0;
+    a->deferred_count = 0; /* none of them comes back: the source is on and not paused */
     for (size_t i = 0; i < count; i++) {
         take_request(a, a->deferred[i]);
     }
@@ -105,6 +111,10 @@ static void take_changes(struct watch_actor *a, struct watch_changes *m)
         a->compact_revision = m->compact_revision;
     }
     watch_ring_trim(&a->ring, a->committed_revision);
+    a->paused = m->paused;
+    if (!a->paused) {
+        take_deferred(a);
+    }
 }
 
 /* ---- requests --------------------------------------------------------------------------------------- */
@@ -193,7 +203,7 @@ static void defer(struct watch_actor *a, struct msg *m)
     a->deferred[a->deferred_count++] = m;
 }
 
-/* Owns the message. Requests wait, in order, until the source is on; a client has only so many under way
+/* Owns the message. Requests wait, in order, until it is known how far things are; a client has only so many under way
  * (WATCH_REQUESTS_MAX). */
 static void take_request(struct watch_actor *a, struct msg *m)
 {
@@ -201,7 +211,7 @@ static void take_request(struct watch_actor *a, struct msg *m)
     if (a->source == SOURCE_OFF && kind == WATCH_CREATE) {
         source_ask(a);
     }
-    if (a->source == SOURCE_ASKED) {
+    if (a->source == SOURCE_ASKED || a->paused) {
         defer(a, m);
         return;
     }
@@ -319,7 +329,7 @@ static void flush(void *self, uint64_t now_us)
     bool more = catch_up_work(a, now_us);
     kv_reader_release(a->reader);
     deliver_flush(a);
-    if (a->watcher_count > 0 || a->source != SOURCE_ON) {
+    if (a->watcher_count > 0 || a->deferred_count > 0 || a->source != SOURCE_ON) {
         a->off_at_us = UINT64_MAX;
     } else if (a->off_at_us == UINT64_MAX) {
         a->off_at_us = now_us + WATCH_LINGER_US;

@@ -155,6 +155,7 @@ struct watch_actor {
 
     enum watch_source source;
     uint64_t epoch;
+    bool paused;           /* apply does not record: how far things are is not known */
     struct msg **deferred; /* requests that wait for the source, in order */
     size_t deferred_count, deferred_capacity;
     uint64_t taken_bytes; /* of changes, to be given back to apply */

@@ -37,8 +37,9 @@ struct watcher_model {
     int64_t id;
     int first_key, end_key; /* [first, end) */
     bool no_put, no_delete, prev_kv;
-    int64_t from; /* first revision it is to get; 0: not known yet (created is on its way) */
-    size_t next;  /* in the model's events: what it will be told next */
+    int64_t from;    /* first revision it is to get; 0: not known yet (created is on its way) */
+    int64_t present; /* the store's when it was asked for: "from now on" is behind it */
+    size_t next;     /* in the model's events: what it will be told next */
     bool created, cancel_sent;
 };
 
@@ -285,7 +286,8 @@ static void draw_watcher(struct fixture *f)
     }
     size_t stream = (size_t)random_below(&f->seed, STREAMS);
     struct watcher_model *w = &f->watchers[f->watcher_count++];
-    *w = (struct watcher_model){.open = true, .stream = stream_number(stream)};
+    *w = (struct watcher_model){
+        .open = true, .stream = stream_number(stream), .present = kv_revision(f->kv)};
     w->id = (int64_t)f->watcher_count; /* chosen by us, so that none is 0 */
     w->first_key = (int)random_below(&f->seed, KEYS);
     w->end_key = w->first_key + 1;
@@ -391,6 +393,7 @@ static void take_response(struct fixture *f, const struct watch_batch *b,
     case WATCH_RESPONSE_CREATED: {
         struct watcher_model *w = model_of(f, r->stream, r->watch_id);
         CU_ASSERT_FALSE(w->created);
+        CU_ASSERT(r->revision >= w->present);
         w->created = true;
         w->from = w->from == 0 ? r->revision + 1 : w->from;
         break;
@@ -757,7 +760,8 @@ static void a_stream_that_does_not_read_is_bounded(void)
     mem_free(f);
 }
 
-/* The actor does not run for so long that apply stops recording: it finds everything in kv.db. */
+/* The actor does not run for so long that apply stops recording: it finds everything in kv.db. Who begins to
+ * watch from now on meanwhile is told nothing of what was applied, and answered, before: not recorded either. */
 static void falling_behind_apply(void)
 {
     struct fixture *f = mem_zalloc(sizeof(*f));
@@ -786,10 +790,24 @@ static void falling_behind_apply(void)
         }
     }
     CU_ASSERT(blocks < 3500);
+    write_some(f, 100);
+    hand_round(f->actors.apply, f->now_us);
+    f->watcher_count = 2;
+    f->watchers[1] = (struct watcher_model){.open = true,
+                                            .stream = stream_number(0),
+                                            .id = 2,
+                                            .end_key = KEYS,
+                                            .present = kv_revision(f->kv)};
+    CU_ASSERT_EQUAL(f->watchers[1].present, f->revision);
+    m = create_message(stream_number(0), view_of("\0", 1), view_of("\0", 1), 0);
+    m->watch_id = 2;
+    ACTOR_SEND(f->actors.watch, m);
+    request(f, stream_number(0), WATCH_PROGRESS, 0); /* waits behind it */
     settle(f);
     struct watch_figures figures;
     watch_actor_figures(f->actors.watch->self, &figures);
-    CU_ASSERT_EQUAL(figures.live, 1);
+    CU_ASSERT_EQUAL(figures.live, 2);
+    CU_ASSERT_EQUAL(f->streams[0].taken, 1);
     tear_down(f);
     mem_free(f);
 }
