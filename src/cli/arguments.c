@@ -61,6 +61,12 @@ enum option_key {
     OPTION_WAIT,
     OPTION_PLAN,
     OPTION_FORCE,
+    OPTION_RATE,
+    OPTION_DURATION,
+    OPTION_WARM_UP,
+    OPTION_OPERATIONS,
+    OPTION_WATCHERS,
+    OPTION_HOLD,
 };
 
 static const struct argp_option options[] = {
@@ -128,7 +134,8 @@ static const struct argp_option options[] = {
      "Say what a cluster of this node alone would hold; change nothing", 9},
     {"force", OPTION_FORCE, NULL, 0, "Make it so", 9},
     {"file", 'f', "FILE", 0,
-     "A node's configuration (recover: default /etc/holdfast/holdfast.conf; cluster plan, apply)",
+     "A node's configuration (recover: default /etc/holdfast/holdfast.conf; cluster plan, apply); "
+     "bench: write each call's time and latency there",
      9},
     {NULL, 0, NULL, 0, "bench:", 10},
     {"connections", OPTION_CONNECTIONS, "N", 0, "Connections (default: 10)", 10},
@@ -137,6 +144,17 @@ static const struct argp_option options[] = {
     {"key-count", OPTION_KEYS, "N", 0, "Random keys to draw from (default: 100000)", 10},
     {"value-size", OPTION_VALUE_SIZE, "OCTETS", 0, "Size of a value (default: 256)", 10},
     {"seed", OPTION_SEED, "N", 0, "Seed of the random keys (default: 1)", 10},
+    {"rate", OPTION_RATE, "N", 0,
+     "Calls a second at fixed times, which their latency counts from (default: one after the "
+     "other)",
+     10},
+    {"duration", OPTION_DURATION, "TIME", 0, "Go on for so long instead of for --requests", 10},
+    {"warm-up", OPTION_WARM_UP, "TIME", 0, "Before anything is counted", 10},
+    {"operations", OPTION_OPERATIONS, "N", 0, "txn: puts in one (default: 10)", 10},
+    {"watchers", OPTION_WATCHERS, "N", 0,
+     "watch: how many, each on a key of --key-count, or with --prefix on all (default: 10000)", 10},
+    {"hold", OPTION_HOLD, NULL, 0, "watch: wait for a line on standard input before the first put",
+     10},
     {0},
 };
 
@@ -161,7 +179,7 @@ static const char usage_text[] = "put KEY [VALUE]\n"
                                  "cluster replace NAME\n"
                                  "cluster plan|apply -f FILE\n"
                                  "recover --plan|--force [-f CONFIG]\n"
-                                 "bench put|get";
+                                 "bench put|get|txn|swap|grant|keep-alive|watch";
 
 static const char doc[] =
     "Read, write and watch a holdfast cluster (or any etcd v3 server), and look at its members.\v"
@@ -319,6 +337,16 @@ static bool parse_value(int key, const char *value, struct cli_arguments *a)
         return parse_count(value, &a->bench_keys);
     case OPTION_VALUE_SIZE:
         return parse_count(value, &a->bench_value_bytes);
+    case OPTION_RATE:
+        return parse_count(value, &a->bench_rate);
+    case OPTION_DURATION:
+        return parse_timeout(value, &a->bench_duration_ms);
+    case OPTION_WARM_UP:
+        return parse_timeout(value, &a->bench_warm_up_ms);
+    case OPTION_OPERATIONS:
+        return parse_count(value, &a->bench_operations);
+    case OPTION_WATCHERS:
+        return parse_count(value, &a->bench_watchers);
     case OPTION_REQUESTS:
         if (!cli_parse_number(value, 1, 1000000000, &number)) {
             return false;
@@ -383,6 +411,8 @@ static bool *flag_of(int key, struct cli_arguments *a)
         return &a->lease_keys;
     case OPTION_LISTEN:
         return &a->listen;
+    case OPTION_HOLD:
+        return &a->bench_hold;
     default:
         return NULL;
     }
@@ -451,6 +481,8 @@ enum cli_exit cli_arguments_parse(int argc, char **argv, struct cli_arguments *o
     out->bench_requests = 100000;
     out->bench_keys = 100000;
     out->bench_value_bytes = 256;
+    out->bench_operations = 10;
+    out->bench_watchers = 10000;
     out->bench_seed = 1;
     const char *endpoints = getenv("HOLDFASTCTL_ENDPOINTS");
     if (!parse_endpoints(endpoints != NULL ? endpoints : "127.0.0.1:2379", out)) {

@@ -1,221 +1,205 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * bench_command.c: a closed loop of puts or gets on random keys, against any etcd v3 server. Each of
- * C connections keeps S calls under way; connections are spread over the endpoints in turn. Prints
- * operations per second, latency percentiles and failures. Bounded by its number of requests.
+ * bench_command.c: `holdfastctl bench KIND`: the words, the connections (dealt out over the endpoints in
+ * turn), and what is printed. See bench.h for what is measured and how.
  */
-#include "cli.h"
+#include "bench.h"
 
+#include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+#include <sys/prctl.h>
+#include <unistd.h>
 
 #define BENCH_CONNECTIONS_MAX 1000
-#define BENCH_IDLE_MS_MAX     30000 /* no answer at all for this long ends the run */
+#define BENCH_TIMER_SLACK_NS  1000 /* a call of an open loop leaves that late at most */
+#define BENCH_HOLD_ROUND_US   UINT64_C(100000)
 
-struct bench;
-
-struct bench_call {
-    struct bench *bench;
-    struct grpc_channel *channel;
-    uint64_t began_us;
+static const struct bench_kind *const kinds[] = {
+    &bench_put,   &bench_get,        &bench_txn,         &bench_swap,
+    &bench_grant, &bench_keep_alive, &bench_watched_put,
 };
 
-struct bench {
-    const struct cli_arguments *arguments;
-    bool puts;
-    uint64_t begun, ended, failed;
-    uint64_t random_state;
-    uint32_t *latencies_us;
-    uint8_t *value;
-    char first_failure[GRPC_ANSWER_TEXT_MAX + 1];
-};
-
-static uint64_t now_us(void)
+static const struct bench_kind *find_kind(const struct cli_arguments *arguments)
 {
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
-
-static void begin_call(struct bench_call *call);
-
-static void call_done(void *context, const struct grpc_answer *answer)
-{
-    struct bench_call *call = context;
-    struct bench *bench = call->bench;
-    uint64_t took_us = now_us() - call->began_us;
-    bench->latencies_us[bench->ended++] = took_us > UINT32_MAX ? UINT32_MAX : (uint32_t)took_us;
-    if (answer->transport || answer->status != 0) {
-        if (bench->failed++ == 0) {
-            (void)snprintf(bench->first_failure, sizeof(bench->first_failure), "%s",
-                           answer->transport ? "connection broke" : answer->message);
+    for (size_t i = 0; arguments->word_count == 2 && i < ARRAY_COUNT(kinds); i++) {
+        if (strcmp(arguments->words[1], kinds[i]->name) == 0) {
+            return kinds[i];
         }
     }
-    if (!answer->transport && bench->begun < bench->arguments->bench_requests) {
-        begin_call(call);
+    return NULL;
+}
+
+static enum cli_exit refuse(const char *why)
+{
+    fprintf(stderr, "holdfastctl: %s\n", why);
+    return CLI_USAGE;
+}
+
+static enum cli_exit check(const struct cli_arguments *a, const struct bench_kind *kind)
+{
+    if (kind == NULL) {
+        return cli_usage("bench put|get|txn|swap|grant|keep-alive|watch [--connections N] "
+                         "[--streams N] [--requests N | --duration TIME] [--warm-up TIME] "
+                         "[--rate N] ...");
+    }
+    if (a->bench_connections == 0 || a->bench_connections > BENCH_CONNECTIONS_MAX ||
+        a->bench_streams == 0 || a->bench_keys == 0) {
+        return refuse("connections are 1 to 1000; streams and keys at least 1");
+    }
+    if (a->bench_rate > 0 && !kind->open_loop) {
+        return refuse("no --rate for that kind of load");
+    }
+    if (kind == &bench_txn &&
+        (a->bench_operations == 0 || a->bench_operations > BENCH_OPERATIONS_MAX ||
+         a->bench_operations > a->bench_keys)) {
+        return refuse("operations are 1 to 100, and no more than there are keys");
+    }
+    if (kind == &bench_watched_put &&
+        (a->bench_watchers == 0 || a->bench_value_bytes < sizeof(uint64_t))) {
+        return refuse("at least one watcher, and values of 8 octets or more");
+    }
+    return CLI_OK;
+}
+
+static bool connect_all(struct bench *bench)
+{
+    const struct cli_arguments *arguments = bench->arguments;
+    char problem[512];
+    for (size_t i = 0; i < bench->channel_count; i++) {
+        const char *address = arguments->endpoints[i % arguments->endpoint_count];
+        if (grpc_channel_open(address, arguments->timeout_ms, &bench->channels[i], problem,
+                              sizeof(problem)) != OK) {
+            fprintf(stderr, "holdfastctl: %s\n", problem);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Until a line or the end comes on standard input. */
+static void hold(struct bench *bench)
+{
+    struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
+    while (poll(&input, 1, 0) == 0) {
+        bench_poll(bench, BENCH_HOLD_ROUND_US);
     }
 }
 
-static void begin_call(struct bench_call *call)
-{
-    struct bench *bench = call->bench;
-    const struct cli_arguments *arguments = bench->arguments;
-    char key[32];
-    uint64_t number = random_below(&bench->random_state, arguments->bench_keys);
-    int key_size = snprintf(key, sizeof(key), "bench/%010" PRIu64, number);
-    ProtobufCBinaryData key_data = {.len = (size_t)key_size, .data = (uint8_t *)key};
-
-    uint8_t *packed = NULL;
-    size_t packed_size = 0;
-    if (bench->puts) {
-        Etcdserverpb__PutRequest request = ETCDSERVERPB__PUT_REQUEST__INIT;
-        request.key = key_data;
-        request.value.data = bench->value;
-        request.value.len = arguments->bench_value_bytes;
-        packed_size = etcdserverpb__put_request__get_packed_size(&request);
-        packed = mem_alloc(packed_size);
-        (void)etcdserverpb__put_request__pack(&request, packed);
-    } else {
-        Etcdserverpb__RangeRequest request = ETCDSERVERPB__RANGE_REQUEST__INIT;
-        request.key = key_data;
-        request.serializable = arguments->serializable;
-        packed_size = etcdserverpb__range_request__get_packed_size(&request);
-        packed = mem_alloc(packed_size);
-        (void)etcdserverpb__range_request__pack(&request, packed);
-    }
-    bench->begun++;
-    call->began_us = now_us();
-    grpc_channel_call(call->channel,
-                      bench->puts ? "/etcdserverpb.KV/Put" : "/etcdserverpb.KV/Range",
-                      view_of(packed, packed_size), call_done, call);
-    mem_free(packed);
-}
-
-static int compare_latency(const void *left, const void *right)
-{
-    const uint32_t *a = left;
-    const uint32_t *b = right;
-    return (*a > *b) - (*a < *b);
-}
-
-static void print_result(struct bench *bench, uint64_t took_us)
+static void print_result(struct bench *bench, double processor_s)
 {
     const struct cli_arguments *arguments = bench->arguments;
-    uint64_t n = bench->ended;
-    qsort(bench->latencies_us, n, sizeof(bench->latencies_us[0]), compare_latency);
-    double seconds = (double)took_us / 1e6;
-    double rate = seconds > 0 ? (double)(n - bench->failed) / seconds : 0;
-    uint32_t p50 = n > 0 ? bench->latencies_us[n / 2] : 0;
-    uint32_t p99 = n > 0 ? bench->latencies_us[n * 99 / 100] : 0;
-    uint32_t p999 = n > 0 ? bench->latencies_us[n * 999 / 1000] : 0;
-    uint32_t most = n > 0 ? bench->latencies_us[n - 1] : 0;
+    bool timed = bench->end_us != UINT64_MAX;
+    uint64_t until_us = timed ? bench->end_us : bench->last_counted_us;
+    double seconds =
+        until_us > bench->count_from_us ? (double)(until_us - bench->count_from_us) / 1e6 : 0;
+    double rate = seconds > 0 ? (double)bench->counted / seconds : 0;
+    double swap_rate = seconds > 0 ? (double)bench->swaps_counted / seconds : 0;
+    struct bench_quantiles took = bench_quantiles_of(&bench->samples);
+    bool swaps = bench->kind == &bench_swap;
     if (arguments->output == OUTPUT_JSON) {
-        printf("{\"requests\":%" PRIu64 ",\"failed\":%" PRIu64
+        printf("{\"requests\":%" PRIu64 ",\"all\":%" PRIu64 ",\"failed\":%" PRIu64
                ",\"seconds\":%.3f,\"per_second\":%.1f,\"p50_us\":%u,\"p99_us\":%u,\"p999_us\":%u,"
-               "\"max_us\":%u}\n",
-               n, bench->failed, seconds, rate, p50, p99, p999, most);
+               "\"max_us\":%u,\"processor_s\":%.3f",
+               bench->counted, bench->ended, bench->failed, seconds, rate, took.p50, took.p99,
+               took.p999, took.most, processor_s);
+        if (swaps) {
+            printf(",\"swaps\":%" PRIu64 ",\"swaps_per_second\":%.1f", bench->swaps, swap_rate);
+        }
     } else {
-        printf("%s: %" PRIu64
-               " requests in %.2f s: %.0f/s, latency p50 %u us, p99 %u us, p99.9 %u us, "
-               "max %u us, failed %" PRIu64 "\n",
-               bench->puts ? "put" : "get", n, seconds, rate, p50, p99, p999, most, bench->failed);
+        printf("%s: %" PRIu64 " requests in %.2f s: %.0f/s, latency p50 %u us, p99 %u us, "
+               "p99.9 %u us, max %u us, failed %" PRIu64 "\n",
+               bench->kind->name, bench->counted, seconds, rate, took.p50, took.p99, took.p999,
+               took.most, bench->failed);
+        if (swaps) {
+            printf("swap: %.0f/s of them found the key as they knew it\n", swap_rate);
+        }
+    }
+    if (bench->watchers != NULL) {
+        bench_watchers_print(bench);
+    }
+    if (arguments->output == OUTPUT_JSON) {
+        printf("}\n");
     }
     if (bench->failed > 0) {
         fprintf(stderr, "holdfastctl: first failure: %s\n", bench->first_failure);
     }
 }
 
-static void work(struct bench *bench, struct grpc_channel **channels, size_t count)
+/* Connected; run and print. */
+static enum cli_exit run(struct bench *bench)
 {
-    struct pollfd *ready = mem_zalloc(count * sizeof(*ready));
-    uint64_t last_ended = UINT64_MAX;
-    uint64_t last_progress_us = now_us();
-    while (bench->ended < bench->begun) {
-        if (bench->ended != last_ended) {
-            last_ended = bench->ended;
-            last_progress_us = now_us();
-        } else if (now_us() - last_progress_us > (uint64_t)BENCH_IDLE_MS_MAX * 1000) {
-            break;
+    const struct cli_arguments *arguments = bench->arguments;
+    if (bench->kind == &bench_watched_put) {
+        size_t own = arguments->bench_connections;
+        if (!bench_watchers_open(bench, bench->channels + own, bench->channel_count - own)) {
+            return CLI_FAILED;
         }
-        for (size_t i = 0; i < count; i++) {
-            ready[i].fd = grpc_channel_calls(channels[i]) > 0 ? grpc_channel_fd(channels[i]) : -1;
-            ready[i].events = grpc_channel_events(channels[i]);
-        }
-        (void)poll(ready, count, 1000);
-        for (size_t i = 0; i < count; i++) {
-            if (ready[i].fd >= 0 && ready[i].revents != 0) {
-                /* A broken connection has ended its calls as failed. */
-                enum err ignored = grpc_channel_work(channels[i]);
-                UNUSED(ignored);
-            }
+        bench_watchers_print_created(bench);
+        (void)fflush(stdout);
+        if (arguments->bench_hold) {
+            hold(bench);
         }
     }
-    mem_free(ready);
+    double before_s = bench_processor_s();
+    bool ended = bench_run(bench);
+    if (bench->watchers != NULL) {
+        ended = bench_watchers_drain(bench) && ended;
+    }
+    print_result(bench, bench_processor_s() - before_s);
+    return ended && bench->failed == 0 ? CLI_OK : CLI_FAILED;
 }
 
 enum cli_exit command_bench(const struct cli_arguments *arguments)
 {
-    bool puts = arguments->word_count == 2 && strcmp(arguments->words[1], "put") == 0;
-    bool gets = arguments->word_count == 2 && strcmp(arguments->words[1], "get") == 0;
-    if (!puts && !gets) {
-        fprintf(stderr,
-                "holdfastctl: usage: holdfastctl bench put|get [--connections N] [--streams N] "
-                "[--requests N] [--key-count N] [--value-size OCTETS] [--seed N]\n");
-        return CLI_USAGE;
+    const struct bench_kind *kind = find_kind(arguments);
+    enum cli_exit code = check(arguments, kind);
+    if (code != CLI_OK) {
+        return code;
     }
-    size_t count = arguments->bench_connections;
-    if (count == 0 || count > BENCH_CONNECTIONS_MAX || arguments->bench_streams == 0 ||
-        arguments->bench_keys == 0 || arguments->bench_requests == 0) {
-        fprintf(stderr,
-                "holdfastctl: connections are 1 to %d; streams, keys and requests at least 1\n",
-                BENCH_CONNECTIONS_MAX);
-        return CLI_USAGE;
-    }
-    struct bench bench = {
-        .arguments = arguments, .puts = puts, .random_state = arguments->bench_seed};
-    bench.latencies_us = mem_alloc((arguments->bench_requests + count * arguments->bench_streams) *
-                                   sizeof(uint32_t));
+    size_t own = arguments->bench_connections;
+    struct bench bench = {.arguments = arguments,
+                          .kind = kind,
+                          .random_state = arguments->bench_seed,
+                          .channel_count = kind == &bench_watched_put ? 2 * own : own,
+                          .call_count = own * arguments->bench_streams};
+    bench.channels = mem_zalloc(bench.channel_count * sizeof(struct grpc_channel *));
+    bench.ready = mem_zalloc(bench.channel_count * sizeof(*bench.ready));
+    bench.calls = mem_zalloc(bench.call_count * sizeof(*bench.calls));
     bench.value = mem_alloc(arguments->bench_value_bytes);
     for (size_t i = 0; i < arguments->bench_value_bytes; i++) {
         bench.value[i] = (uint8_t)('a' + random_below(&bench.random_state, 26));
     }
-    struct grpc_channel **channels = mem_zalloc(count * sizeof(*channels));
-    size_t call_count = count * arguments->bench_streams;
-    struct bench_call *calls = mem_zalloc(call_count * sizeof(*calls));
-    enum cli_exit code = CLI_OK;
-    char problem[512];
-    for (size_t i = 0; i < count; i++) {
-        const char *address = arguments->endpoints[i % arguments->endpoint_count];
-        if (grpc_channel_open(address, arguments->timeout_ms, &channels[i], problem,
-                              sizeof(problem)) != OK) {
-            fprintf(stderr, "holdfastctl: %s\n", problem);
-            code = CLI_UNREACHABLE;
-            goto out;
+    (void)prctl(PR_SET_TIMERSLACK, BENCH_TIMER_SLACK_NS, 0, 0, 0);
+    if (arguments->file != NULL && (bench.log = fopen(arguments->file, "we")) == NULL) {
+        fprintf(stderr, "holdfastctl: %s: %s\n", arguments->file, strerror(errno));
+        code = CLI_FAILED;
+    } else if (!connect_all(&bench)) {
+        code = CLI_UNREACHABLE;
+    } else {
+        for (size_t i = 0; i < bench.call_count; i++) {
+            bench.calls[i] =
+                (struct bench_call){.bench = &bench, .channel = bench.channels[i % own]};
         }
+        code = run(&bench);
     }
-    uint64_t began_us = now_us();
-    for (size_t i = 0; i < call_count && bench.begun < arguments->bench_requests; i++) {
-        calls[i].bench = &bench;
-        calls[i].channel = channels[i % count];
-        begin_call(&calls[i]);
+    bench_watchers_close(&bench);
+    for (size_t i = 0; i < bench.call_count; i++) {
+        grpc_call_cancel(&bench.calls[i].stream);
     }
-    work(&bench, channels, count);
-    uint64_t took_us = now_us() - began_us;
-    bool stuck = bench.ended < bench.begun;
-    for (size_t i = 0; i < count; i++) {
-        grpc_channel_close(&channels[i]); /* what is still under way ends as failed */
+    for (size_t i = 0; i < bench.channel_count; i++) {
+        grpc_channel_close(&bench.channels[i]);
     }
-    print_result(&bench, took_us);
-    code = bench.failed > 0 || stuck ? CLI_FAILED : CLI_OK;
-out:
-    for (size_t i = 0; i < count; i++) {
-        grpc_channel_close(&channels[i]);
+    if (bench.log != NULL && fclose(bench.log) != 0) {
+        fprintf(stderr, "holdfastctl: %s could not be written\n", arguments->file);
+        code = CLI_FAILED;
     }
-    mem_free(channels);
-    mem_free(calls);
-    mem_free(bench.latencies_us);
+    mem_free(bench.channels);
+    mem_free(bench.ready);
+    mem_free(bench.calls);
     mem_free(bench.value);
+    mem_free(bench.samples.us);
+    buffer_free(&bench.packed);
     return code;
 }

@@ -56,11 +56,16 @@ struct cli_arguments {
     bool once, lease_keys;                /* lease */
     bool listen;                          /* elect */
     bool plan, force;                     /* recover */
-    const char *file;                     /* recover, cluster plan and apply; NULL: the default */
+    const char *file;                     /* recover, cluster plan and apply; NULL: the default;
+                                             bench: times of calls go there */
     uint32_t ttl_s, wait_ms;              /* lock, elect; wait_ms 0: as long as it takes */
 
     /* bench */
     uint32_t bench_connections, bench_streams, bench_keys, bench_value_bytes;
+    uint32_t bench_rate; /* calls a second of an open loop; 0: a closed one */
+    uint32_t bench_duration_ms, bench_warm_up_ms; /* duration 0: ends by bench_requests */
+    uint32_t bench_operations, bench_watchers;
+    bool bench_hold;
     uint64_t bench_requests, bench_seed;
 };
 

@@ -278,6 +278,44 @@ class Ctl(e2e.ClusterTest):
         self.assertLessEqual(int(self.ok("get", "bench/", "--prefix", "--count-only")), 50)
         self.ok("bench", "get", "--requests", "500", "--key-count", "50")
 
+    def test_bench_kinds(self):
+        def bench(*words):
+            return [json.loads(line) for line in self.ok("bench", *words, "-o", "json").splitlines()]
+
+        revision = json.loads(self.ok("put", "before", "", "-o", "json"))["revision"]
+        out, = bench("txn", "--requests", "100", "--operations", "7", "--key-count", "30")
+        self.assertEqual(json.loads(self.ok("put", "after", "", "-o", "json"))["revision"] - revision, 101)
+        self.assertEqual(out["failed"], 0)
+        # Of those that compare and set one key, as many did as the key has become new versions.
+        self.ok("del", "bench/", "--prefix")
+        out, = bench("swap", "--requests", "300")
+        self.assertEqual((out["requests"], out["failed"]), (300, 0))
+        self.assertEqual(json.loads(self.ok("get", "bench/0000000000", "-o", "json"))["kvs"][0]["version"], out["swaps"])
+        # Leases, each kept alive twice; one that is not there is a failure.
+        out, = bench("grant", "--requests", "40", "--ttl", "600")
+        self.assertEqual(out["failed"], 0)
+        out, = bench("keep-alive", "--requests", "80", "--key-count", "40", "--connections", "2")
+        self.assertEqual((out["requests"], out["failed"]), (80, 0))
+        code, _, err = ctl(self.cluster.endpoints, "bench", "keep-alive", "--requests", "80", "--key-count", "41")
+        self.assertEqual(code, REFUSED)
+        self.assertIn("no such lease", err)
+        # Every put is seen by every watcher of its key.
+        for which, seen in (((), 2), (("--prefix",), 20)):
+            created, out = bench("watch", *which, "--watchers", "20", "--key-count", "10", "--requests", "50")
+            self.assertEqual((created["watchers"], out["failed"], out["events"]), (20, 0, 50 * seen))
+
+    def test_bench_open_loop(self):
+        """At a rate each call has a time it is due at, an equal step after the one before, whatever became of that."""
+        log = os.path.join(self.cluster.directory, "times")
+        out = json.loads(self.ok("bench", "get", "--rate", "500", "--duration", "400ms", "--warm-up", "100ms", "--key-count", "1",
+                                 "--file", log, "-o", "json"))
+        self.assertEqual((out["requests"], out["all"], out["failed"]), (200, 250, 0))
+        with open(log, encoding="ascii") as file:
+            due = [int(line.split()[0]) for line in file]
+        self.assertEqual(len(due), 250)
+        self.assertEqual(max(due) - min(due), 249 * 2000)
+        self.assertEqual(ctl(self.cluster.endpoints, "bench", "swap", "--rate", "5")[0], USAGE)
+
 
 class FailOver(unittest.TestCase):
     def test_dead_leader(self):
