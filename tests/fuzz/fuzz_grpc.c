@@ -8,6 +8,7 @@
 
 #include "api/method.h"
 #include "api/rpc_kv.h"
+#include "api/rpc_members.h"
 #include "api/rpc_node.h"
 #include "net/grpc.h"
 
