@@ -328,6 +328,7 @@ enum apply_kind {
     APPLY_FLUSHED,
     APPLY_FIGURES,
     APPLY_COPY,
+    APPLY_COPY_CANCEL,
     APPLY_CLOCK,
     APPLY_WATCH,
     APPLY_COMPACTED,
@@ -498,7 +499,8 @@ struct copy_request {
     int64_t revision;      /* filled in by apply: the store's when it took the request */
 };
 
-/* client -> copy. COPY_ACK: `bytes` octets of chunks have gone to the socket. COPY_CANCEL: nobody waits. */
+/* client -> copy (COPY_ACK): `bytes` octets of chunks have gone to the socket. client -> apply (APPLY_COPY_CANCEL) ->
+ * copy (COPY_CANCEL): nobody waits. The way the request went, so that it cannot overtake it. */
 struct copy_ack {
     struct msg base;
     uint64_t number;

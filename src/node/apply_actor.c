@@ -345,6 +345,24 @@ static void take_copy(struct apply_actor *a, struct copy_request *request)
     forward_copies(a);
 }
 
+/* Nobody waits any more: for what is still here, or for what copy was told of. */
+static void cancel_copy(struct apply_actor *a, struct copy_ack *m)
+{
+    size_t at = 0;
+    while (at < a->copy_count && a->copies[at].request->number != m->number) {
+        at++;
+    }
+    if (at == a->copy_count) {
+        m->base.kind = COPY_CANCEL;
+        ACTOR_SEND(a->copy, m);
+        return;
+    }
+    MSG_FREE(a->copies[at].request);
+    a->copy_count--;
+    memmove(&a->copies[at], &a->copies[at + 1], (a->copy_count - at) * sizeof(a->copies[0]));
+    MSG_FREE(m);
+}
+
 /* ---- another table (install.h) ------------------------------------------------------------------- */
 
 static void begin_install(struct apply_actor *a, struct install *m)
@@ -470,6 +488,9 @@ static void handle(void *self, struct msg *m, uint64_t now_us)
         return;
     case APPLY_COPY:
         take_copy(a, (struct copy_request *)m);
+        return;
+    case APPLY_COPY_CANCEL:
+        cancel_copy(a, (struct copy_ack *)m);
         return;
     case APPLY_COMPACTED:
         a->compacted_revision = ((const struct apply_compacted *)m)->revision;

@@ -23,9 +23,18 @@ static void ask(struct client_actor *a, struct client_call *call, bool snapshot,
     ACTOR_SEND(a->apply, m);
 }
 
-static void tell_copy(struct client_actor *a, uint64_t number, uint32_t kind, uint64_t bytes)
+/* Whoever has the request: apply until kv.db is far enough, then copy. A cancel straight to copy could be there
+ * before the request, which would then be served to nobody. */
+static void cancel(struct client_actor *a, uint64_t number)
 {
-    struct copy_ack *m = MSG_NEW(struct copy_ack, kind, NULL);
+    struct copy_ack *m = MSG_NEW(struct copy_ack, APPLY_COPY_CANCEL, NULL);
+    m->number = number;
+    ACTOR_SEND(a->apply, m);
+}
+
+static void acknowledge(struct client_actor *a, uint64_t number, uint64_t bytes)
+{
+    struct copy_ack *m = MSG_NEW(struct copy_ack, COPY_ACK, NULL);
     m->number = number;
     m->bytes = bytes;
     ACTOR_SEND(a->links->copy, m);
@@ -34,7 +43,7 @@ static void tell_copy(struct client_actor *a, uint64_t number, uint32_t kind, ui
 static void copy_closed(struct client_actor *a, struct client_call *call)
 {
     if (call->stream_number != 0) {
-        tell_copy(a, call->stream_number, COPY_CANCEL, 0);
+        cancel(a, call->stream_number);
     }
     mem_free(call->state);
     call->state = NULL;
@@ -125,7 +134,7 @@ static void snapshot_drained(struct client_actor *a, struct client_call *call)
 {
     struct snapshot_state *state = call->state;
     if (state->unacknowledged > 0) {
-        tell_copy(a, call->stream_number, COPY_ACK, state->unacknowledged);
+        acknowledge(a, call->stream_number, state->unacknowledged);
         state->unacknowledged = 0;
     }
 }

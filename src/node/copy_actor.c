@@ -6,8 +6,8 @@
  * writer nor the state machine waits.
  *
  * In: COPY_BEGIN (client -> apply -> here: kv.db holds by then everything that was applied when it was
- * asked), COPY_ACK and COPY_CANCEL from clients, COPY_GO, COPY_STOP, COPY_CHUNK and COPY_DISCARD from raft. Out:
- * CLIENT_COPY, RAFT_SNAPSHOT_READY, RAFT_SNAPSHOT_CHUNK, RAFT_CHUNK_TAKEN.
+ * asked) and COPY_CANCEL (the same way), COPY_ACK from clients, COPY_GO, COPY_STOP, COPY_CHUNK and COPY_DISCARD
+ * from raft. Out: CLIENT_COPY, RAFT_SNAPSHOT_READY, RAFT_SNAPSHOT_CHUNK, RAFT_CHUNK_TAKEN.
  *
  * Not here: what the answers look like (api), how far kv.db is behind (apply), forcing a commit (apply).
  *

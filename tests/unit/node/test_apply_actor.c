@@ -2,7 +2,8 @@
 /*
  * test_apply_actor.c: shows that a read is let go once its client has been told: while it waits for an
  * index that is never applied, and while others are worked on before it; and that reads that are in time
- * are answered, at their index and not before (trap 33). Real kv.db. (src/node/apply_actor.c)
+ * are answered, at their index and not before (trap 33); and what waits for kv.db, until it is there or
+ * unwanted. Real kv.db. (src/node/apply_actor.c)
  */
 #include "hand_runner.h"
 #include "node/apply_actor.h"
@@ -241,5 +242,64 @@ static void physical_compactions_wait(void)
     tear_down(&f);
 }
 
-SUITE("node: apply actor", TEST(physical_compactions_wait), TEST(waits_for_its_index_or_its_time),
+static void ask_copy(struct fixture *f, uint64_t number)
+{
+    struct copy_request *m = MSG_NEW(struct copy_request, APPLY_COPY, NULL);
+    m->number = REQUEST_ID(0, number);
+    ACTOR_SEND(f->apply, m);
+}
+
+static void cancel_copy(struct fixture *f, uint64_t number)
+{
+    struct copy_ack *m = MSG_NEW(struct copy_ack, APPLY_COPY_CANCEL, NULL);
+    m->number = REQUEST_ID(0, number);
+    ACTOR_SEND(f->apply, m);
+}
+
+static void expect_copy(struct fixture *f, uint32_t kind, uint64_t number)
+{
+    struct msg *m = hand_take(f->actors.copy);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(m);
+    CU_ASSERT_EQUAL(m->kind, kind);
+    CU_ASSERT_EQUAL(kind == COPY_BEGIN ? ((struct copy_request *)m)->number
+                                       : ((struct copy_ack *)m)->number,
+                    REQUEST_ID(0, number));
+    msg_free_base(&m);
+}
+
+/* Requests for copies wait for kv.db. Who goes away meanwhile is forgotten here, who goes away later there: a cancel
+ * never comes before what it cancels. */
+static void copies_are_cancelled_where_they_are(void)
+{
+    struct fixture f;
+    set_up(&f);
+    apply_puts(&f, 1, 3);
+    for (uint64_t i = 1; i <= 3; i++) {
+        ask_copy(&f, i);
+    }
+    cancel_copy(&f, 2);
+    hand_round(f.apply, 2 * SECOND_US);
+    CU_ASSERT_PTR_NULL(hand_take(f.actors.copy));
+    struct flush_batch *batch = (struct flush_batch *)hand_find(f.actors.flush, FLUSH_BATCH);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(batch);
+    struct apply_flushed *m = MSG_NEW(struct apply_flushed, APPLY_FLUSHED, NULL);
+    m->batch_number = batch->batch->number;
+    CU_ASSERT_EQUAL_FATAL(kv_writer_write(f.writer, batch->batch), OK);
+    MSG_FREE(batch);
+    ACTOR_SEND(f.apply, m);
+    cancel_copy(&f, 3);
+    ask_copy(&f, 4);
+    cancel_copy(&f, 4);
+    hand_round(f.apply, 2 * SECOND_US);
+    expect_copy(&f, COPY_BEGIN, 1);
+    expect_copy(&f, COPY_BEGIN, 3);
+    expect_copy(&f, COPY_CANCEL, 3);
+    expect_copy(&f, COPY_BEGIN, 4);
+    expect_copy(&f, COPY_CANCEL, 4);
+    CU_ASSERT_PTR_NULL(hand_take(f.actors.copy));
+    tear_down(&f);
+}
+
+SUITE("node: apply actor", TEST(copies_are_cancelled_where_they_are),
+      TEST(physical_compactions_wait), TEST(waits_for_its_index_or_its_time),
       TEST(large_answers_need_credit), TEST(late_reads_are_not_worked_on))
