@@ -42,12 +42,13 @@
 #define NO_SLOT UINT32_MAX
 
 struct receiver {
-    uint64_t number;      /* of the asking call; 0: free place, or a member */
-    uint64_t member;      /* that needs it; 0: a call */
-    bool going;           /* member: it is ready and wanted */
-    bool told;            /* member: that it is ready */
-    uint64_t digested;    /* octets that are in the digest */
-    uint32_t slot;        /* NO_SLOT: waits for the next copy */
+    uint64_t number; /* of the asking call; 0: free place, or a member */
+    uint64_t member; /* that needs it; 0: a call */
+    bool going;      /* member: it is ready and wanted */
+    bool told;       /* member: that it is ready */
+    uint64_t
+        digested;  /* octets that are in the digest; below offset: a member's, being made up for */
+    uint32_t slot; /* NO_SLOT: waits for the next copy */
     uint64_t offset;      /* octets sent */
     uint64_t outstanding; /* of them not acknowledged */
     uint64_t heard_us;    /* when it last took some, or could begin to */
@@ -317,25 +318,51 @@ static void copy_work(struct copy_actor *a, uint32_t slot, uint64_t now_us)
     }
 }
 
-/* Octets up to `size` from where the receiver is; they go into the digest the first time. False: it has ended. */
-static bool chunk_read(struct copy_actor *a, struct receiver *r, struct kv_snapshot *from,
-                       struct bytes *out)
+/* Octets of the copy from `offset` on; those that are not in the digest yet go there. Nothing between may be
+ * lacking. False: the receiver has ended. */
+static bool octets_read(struct copy_actor *a, struct receiver *r, struct kv_snapshot *from,
+                        uint64_t offset, struct bytes *out)
 {
-    enum err error = kv_snapshot_read(from, r->offset, out->data, out->size);
+    ASSERT(offset <= r->digested);
+    enum err error = kv_snapshot_read(from, offset, out->data, out->size);
     if (error != OK) {
         log_event(LOG_WARNING, "copy cannot be read", "error=\"%s\"", err_text(error));
         receiver_refuse(a, r, error);
         return false;
     }
-    if (r->offset == 0 && r->digested == 0) {
+    if (r->digested == 0 && r->digest.context == NULL) {
         sha256_start(&r->digest);
     }
-    if (r->offset == r->digested) {
-        sha256_add(&r->digest, bytes_view(out));
-        r->digested += out->size;
+    if (offset + out->size > r->digested) {
+        size_t known = (size_t)(r->digested - offset);
+        sha256_add(&r->digest, view_of(out->data + known, out->size - known));
+        r->digested = offset + out->size;
+    }
+    return true;
+}
+
+/* Octets up to `size` from where the receiver is. False: it has ended. */
+static bool chunk_read(struct copy_actor *a, struct receiver *r, struct kv_snapshot *from,
+                       struct bytes *out)
+{
+    if (!octets_read(a, r, from, r->offset, out)) {
+        return false;
     }
     r->offset += out->size;
     return true;
+}
+
+/* Towards where a member is that goes on with an earlier copy as of the same entry: the digest at the end is of the
+ * whole, so that it notices if the two are not one. False: the receiver has ended. */
+static bool digest_ahead(struct copy_actor *a, struct receiver *r, struct kv_snapshot *from)
+{
+    uint64_t left = r->offset - r->digested;
+    struct bytes octets = {.size = left < COPY_MEMBER_CHUNK_BYTES ? (size_t)left
+                                                                  : COPY_MEMBER_CHUNK_BYTES};
+    octets.data = mem_alloc(octets.size);
+    bool read = octets_read(a, r, from, r->digested, &octets);
+    bytes_free(&octets);
+    return read;
 }
 
 static void chunk_to_client(struct copy_actor *a, struct receiver *r, struct kv_snapshot *from,
@@ -422,6 +449,12 @@ static uint64_t member_work(struct copy_actor *a, struct receiver *r, struct kv_
         if (!r->going || r->ended || r->outstanding >= COPY_MEMBER_WINDOW_BYTES) {
             return UINT64_MAX;
         }
+        if (r->digested < r->offset) {
+            if (!digest_ahead(a, r, from)) {
+                return UINT64_MAX;
+            }
+            continue;
+        }
         if (allowed_bytes(a, now_us) < COPY_MEMBER_CHUNK_BYTES) {
             uint64_t wait_us =
                 (uint64_t)COPY_MEMBER_CHUNK_BYTES * 1000000 / a->bytes_per_second + 1;
@@ -464,12 +497,19 @@ static uint64_t receiver_work(struct copy_actor *a, struct receiver *r, uint64_t
     return r->outstanding < COPY_WINDOW_BYTES ? now_us : r->heard_us + COPY_STALL_US;
 }
 
-/* The member has everything up to the offset. */
+/* The member has everything up to the offset; perhaps of an earlier copy as of the same entry, so that it is farther
+ * than this one was ever read. */
 static void take_go(struct copy_actor *a, const struct copy_go *go)
 {
     struct receiver *r = receiver_find(a, 0, go->member);
-    if (r == NULL || !r->told || go->offset > r->digested) {
+    if (r == NULL || !r->told) {
         return; /* of an earlier copy */
+    }
+    struct kv_snapshot_facts facts;
+    kv_snapshot_facts(a->slots[r->slot].snapshot, &facts);
+    if (go->offset > facts.bytes) { /* another file: a later copy is of a later entry */
+        receiver_refuse(a, r, ERR_INVALID);
+        return;
     }
     r->going = true;
     if (go->again || go->offset > r->offset) {

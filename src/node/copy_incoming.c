@@ -7,7 +7,7 @@
 static bool is_same(const struct copy_incoming *in, const struct snapshot_chunk *c)
 {
     return (in->file != NULL || in->complete) && in->from == c->member && in->index == c->index &&
-           in->term == c->term;
+           in->term == c->term && in->total_bytes == c->total_bytes;
 }
 
 static void answer(struct actor *raft, const struct snapshot_chunk *c, uint64_t offset,
@@ -57,6 +57,7 @@ static enum err begin(struct copy_incoming *in, const char *data_dir, uint64_t g
         in->from = c->member;
         in->index = c->index;
         in->term = c->term;
+        in->total_bytes = c->total_bytes;
         in->generation = generation + 1;
         log_event(LOG_NOTICE, "receiving a snapshot",
                   "index=%" PRIu64 " term=%" PRIu64 " bytes=%" PRIu64 " from=%" PRIu64, c->index,

@@ -13,7 +13,7 @@
 /* Zero-initialised: nothing is coming. */
 struct copy_incoming {
     struct kv_incoming *file; /* NULL: none */
-    uint64_t from, index, term;
+    uint64_t from, index, term, total_bytes;
     uint64_t generation;
     bool complete;
 };

@@ -37,6 +37,7 @@ static void set_up(struct copies *c, int keys)
     fixture_flush(&c->kv);
     c->actors.client_count = 1;
     c->actors.clients[0] = hand_receiver();
+    c->actors.raft = hand_receiver();
     c->copy = copy_actor_create(c->kv.directory, 0, 0, &c->actors);
     hand_started(c->copy, 1);
 }
@@ -45,6 +46,7 @@ static void tear_down(struct copies *c)
 {
     actor_destroy(c->copy);
     actor_destroy(c->actors.clients[0]);
+    actor_destroy(c->actors.raft);
     fixture_end(&c->kv);
 }
 
@@ -312,6 +314,158 @@ static void who_does_not_read_is_given_up(void)
     tear_down(&c);
 }
 
-SUITE("node: copy actor", TEST(a_copy_in_chunks), TEST(who_does_not_read_costs_a_window),
+/* ---- for members ---------------------------------------------------------------------------------- */
+
+#define MEMBER 77
+
+/* Have a copy made for the member, as often as it is asked; returns its octets. */
+static uint64_t member_ready(struct copies *c)
+{
+    struct copy_request *m = MSG_NEW(struct copy_request, COPY_BEGIN, NULL);
+    m->snapshot = true;
+    m->member = MEMBER;
+    ACTOR_SEND(c->copy, m);
+    work(c);
+    struct snapshot_ready *ready =
+        (struct snapshot_ready *)hand_find(c->actors.raft, RAFT_SNAPSHOT_READY);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(ready);
+    CU_ASSERT_EQUAL_FATAL(ready->error, OK);
+    uint64_t bytes = ready->total_bytes;
+    MSG_FREE(ready);
+    return bytes;
+}
+
+static void member_go(struct copies *c, uint64_t offset, bool again)
+{
+    struct copy_go *m = MSG_NEW(struct copy_go, COPY_GO, NULL);
+    m->member = MEMBER;
+    m->offset = offset;
+    m->again = again;
+    ACTOR_SEND(c->copy, m);
+    work(c);
+}
+
+static void chunks_lose(struct copies *c)
+{
+    struct msg *m = NULL;
+    while ((m = hand_take(c->actors.raft)) != NULL) {
+        msg_free_base(&m);
+    }
+}
+
+/* The member takes what follows, until it has `until` octets or all and the digest: then true. */
+static bool member_take(struct copies *c, struct buffer *octets, uint64_t until, uint8_t *digest)
+{
+    struct snapshot_chunk *m = NULL;
+    while (octets->size < until &&
+           (m = (struct snapshot_chunk *)hand_take(c->actors.raft)) != NULL) {
+        CU_ASSERT_EQUAL_FATAL(m->base.kind, RAFT_SNAPSHOT_CHUNK);
+        CU_ASSERT_EQUAL_FATAL(m->offset, octets->size);
+        bool done = m->done;
+        if (done) {
+            CU_ASSERT_EQUAL_FATAL(m->octets.size, SHA256_BYTES);
+            memcpy(digest, m->octets.data, SHA256_BYTES);
+        } else {
+            buffer_append(octets, m->octets.data, m->octets.size);
+        }
+        MSG_FREE(m);
+        if (done) {
+            return true;
+        }
+        member_go(c, octets->size, false);
+    }
+    return false;
+}
+
+/* A member goes on at what it has of an earlier copy, which this sender never read (it was made anew in between), or
+ * in the middle of what it was sent before (it was killed while it wrote): it gets the rest and the digest of the
+ * whole. (trap 48) */
+static void a_member_goes_on_where_it_is(void)
+{
+    struct copies c;
+    uint8_t digests[3][SHA256_BYTES];
+    uint8_t expected[SHA256_BYTES];
+    struct buffer octets = {0};
+    struct sha256 s;
+    set_up(&c, 3000);
+    uint64_t bytes = member_ready(&c);
+    member_go(&c, 0, false);
+    CU_ASSERT_TRUE(member_take(&c, &octets, UINT64_MAX, digests[0]));
+    CU_ASSERT_EQUAL_FATAL(octets.size, bytes);
+    sha256_start(&s);
+    sha256_add(&s, view_of(octets.data, octets.size));
+    sha256_finish(&s, expected);
+    CU_ASSERT_EQUAL(memcmp(digests[0], expected, SHA256_BYTES), 0);
+
+    CU_ASSERT_EQUAL(member_ready(&c), bytes); /* again, from the beginning */
+    octets.size = 2000000;
+    member_go(&c, 0, false); /* its first chunk; the answer to it says where the member is */
+    while (hand_find(c.actors.raft, RAFT_SNAPSHOT_CHUNK) != NULL) {}
+    member_go(&c, octets.size, false);
+    CU_ASSERT_FALSE(member_take(&c, &octets, 2300000, digests[1]));
+    octets.size -= 1000; /* the last of it was not written */
+    while (hand_find(c.actors.raft, RAFT_SNAPSHOT_CHUNK) != NULL) {}
+    member_go(&c, octets.size, true);
+    CU_ASSERT_TRUE(member_take(&c, &octets, UINT64_MAX, digests[1]));
+    CU_ASSERT_EQUAL(octets.size, bytes);
+    CU_ASSERT_EQUAL(memcmp(digests[1], expected, SHA256_BYTES), 0);
+
+    octets.size = bytes - 500; /* the end is said twice */
+    member_go(&c, octets.size, true);
+    CU_ASSERT_TRUE(member_take(&c, &octets, UINT64_MAX, digests[2]));
+    CU_ASSERT_EQUAL(memcmp(digests[2], expected, SHA256_BYTES), 0);
+    buffer_free(&octets);
+    tear_down(&c);
+}
+
+static void expect_taken(struct copies *c, uint64_t total_bytes, size_t size, uint64_t offset)
+{
+    struct snapshot_chunk *m = MSG_NEW(struct snapshot_chunk, COPY_CHUNK, release_snapshot_chunk);
+    m->member = MEMBER;
+    m->index = 9;
+    m->term = 1;
+    m->total_bytes = total_bytes;
+    m->octets = (struct bytes){.data = mem_zalloc(size), .size = size};
+    ACTOR_SEND(c->copy, m);
+    work(c);
+    struct snapshot_taken *taken =
+        (struct snapshot_taken *)hand_find(c->actors.raft, RAFT_CHUNK_TAKEN);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(taken);
+    CU_ASSERT_EQUAL(taken->error, OK);
+    CU_ASSERT_EQUAL(taken->offset, offset);
+    MSG_FREE(taken);
+}
+
+/* As of the same entry and yet another file: what came of the first one is no beginning of it. */
+static void a_copy_of_another_size_begins_anew(void)
+{
+    struct copies c;
+    set_up(&c, 10);
+    expect_taken(&c, 8192, 4096, 4096);
+    expect_taken(&c, 8192, 100, 4096); /* said again: this is how far we are */
+    expect_taken(&c, 4096, 1000, 1000);
+    tear_down(&c);
+}
+
+/* More than there is: it cannot be a beginning of this copy. */
+static void a_member_of_another_copy_is_refused(void)
+{
+    struct copies c;
+    set_up(&c, 10);
+    uint64_t bytes = member_ready(&c);
+    member_go(&c, bytes + 1, false);
+    struct snapshot_ready *m =
+        (struct snapshot_ready *)hand_find(c.actors.raft, RAFT_SNAPSHOT_READY);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(m);
+    CU_ASSERT_EQUAL(m->error, ERR_INVALID);
+    MSG_FREE(m);
+    work(&c);
+    CU_ASSERT_FALSE(slot_exists(&c, 0));
+    tear_down(&c);
+}
+
+SUITE("node: copy actor", TEST(a_member_goes_on_where_it_is),
+      TEST(a_member_of_another_copy_is_refused), TEST(a_copy_of_another_size_begins_anew),
+      TEST(a_copy_in_chunks), TEST(who_does_not_read_costs_a_window),
       TEST(who_does_not_read_is_given_up), TEST(hashes_of_two_members), TEST(too_many_are_refused),
       TEST(leftovers_are_removed))
