@@ -25,8 +25,9 @@
 
 #define GROUP_DEFAULT 0
 
-/* Places for peer actors: members, nodes that want to become members, and addresses to join by. */
-#define PEER_SLOTS_MAX (MEMBERS_MAX + 8)
+/* Places for peer actors: the members that the config file lists, those of the configuration (all of them may be others),
+ * and addresses to join by; what is free of it takes nodes that want to become members. */
+#define PEER_SLOTS_MAX (2 * MEMBERS_MAX + 8)
 
 /*
  * A client request's number on its node: the client actor's index in the upper 8 bits, a counter

@@ -109,7 +109,7 @@ void peer_slots_update(struct peer_slots *s, const struct configuration *configu
         size_t at = peer_slots_find(s, m->name);
         if (at == SIZE_MAX) {
             at = place(s);
-            ASSERT(at != SIZE_MAX); /* PEER_SLOTS_MAX holds all members and all seeds */
+            ASSERT(at != SIZE_MAX); /* PEER_SLOTS_MAX holds all of all kinds */
             memset(&s->items[at], 0, sizeof(s->items[at]));
         }
         changed[at] = slot_take(&s->items[at], m->name, m->peer) || changed[at];

@@ -23,7 +23,7 @@
 #include "message.h"
 
 _Static_assert(SEEDS_MAX <= CONFIG_JOIN_MAX, "all seeds have a place");
-_Static_assert(PEER_SLOTS_MAX >= MEMBERS_MAX + CONFIG_JOIN_MAX, "all members and all seeds");
+_Static_assert(PEER_SLOTS_MAX >= 2 * MEMBERS_MAX + CONFIG_JOIN_MAX, "listed ones, members, seeds");
 
 struct peer_slot {
     bool used;

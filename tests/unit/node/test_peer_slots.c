@@ -212,5 +212,27 @@ static void targets_are_bounded(void)
     check(&s);
 }
 
-SUITE("node: peer slots", TEST(listed_nodes_keep_their_places), TEST(seeds_get_names),
-      TEST(strangers_make_room), TEST(targets_come_and_go), TEST(targets_are_bounded))
+/* A config file that lists as many nodes as it can, all of another time; the largest cluster, all of other nodes; and
+ * every address to join by: there is a place for each. */
+static void nothing_that_is_allowed_is_too_much(void)
+{
+    struct config config;
+    struct configuration c;
+    struct peer_slots s;
+    bool changed[PEER_SLOTS_MAX] = {false};
+    char name[16];
+    config_make(&config, MEMBERS_MAX, CONFIG_JOIN_MAX);
+    peer_slots_init(&s, &config, PEER_SLOTS_MAX);
+    members_make(&c, 101, 100 + MEMBERS_MAX);
+    peer_slots_update(&s, &c, changed);
+    for (size_t i = 101; i <= 100 + MEMBERS_MAX; i++) {
+        (void)snprintf(name, sizeof(name), "n%zu", i);
+        CU_ASSERT_NOT_EQUAL(peer_slots_find(&s, name), SIZE_MAX);
+    }
+    CU_ASSERT_EQUAL(peer_slots_find(&s, "n2"), 0);
+    check(&s);
+}
+
+SUITE("node: peer slots", TEST(nothing_that_is_allowed_is_too_much),
+      TEST(listed_nodes_keep_their_places), TEST(seeds_get_names), TEST(strangers_make_room),
+      TEST(targets_come_and_go), TEST(targets_are_bounded))
