@@ -5,7 +5,8 @@
  * leader, one change at a time, and is done when the change is committed and not joint any more.
  *
  * A request that was forwarded and not answered goes again, marked so: a leader that has done it already says that
- * it is done. A change that was begun and whose entry is gone when its index is committed was not carried out.
+ * it is done. A change that was begun and whose entry is gone when its index is committed was not carried out; where a
+ * snapshot stands for the entry the outcome is unknown.
  *
  * Not here: what a request makes of the members (member_change.c), who votes (raft_pilot.c).
  *
@@ -241,9 +242,6 @@ static bool try_transfer(struct raft_actor *a, const struct raft_status *status,
 static bool advance(struct raft_actor *a, const struct raft_status *status,
                     struct member_waiting *w, uint64_t now_us)
 {
-    if (w->deadline_us <= now_us) {
-        return true;
-    }
     if (w->request.action == MEMBER_TRANSFER) {
         return try_transfer(a, status, w, now_us);
     }
@@ -259,7 +257,10 @@ static bool advance(struct raft_actor *a, const struct raft_status *status,
     if (w->state == MEMBER_BEGUN && status->configuration_settled_index >= w->index &&
         !configuration_is_joint(raft_settled_configuration(a->core))) {
         uint64_t term = raft_term_at(a->core, w->index);
-        if (term != 0 && term != w->term) {
+        if (term == 0) {
+            fail(a, w,
+                 ERR_TIMEOUT); /* a snapshot stands for it: whose entry it was is not to be known */
+        } else if (term != w->term) {
             fail(a, w, ERR_LEADER_CHANGED);
         } else {
             raft_actor_answer_status(a, w->request_id);
@@ -374,11 +375,22 @@ void raft_members_replied(struct raft_actor *a, const struct raft_message *messa
     }
 }
 
+/* Their clients have been told that the outcome is unknown. */
+static void let_due_go(struct raft_members *m, uint64_t now_us)
+{
+    for (size_t i = m->count; i > 0; i--) {
+        if (m->waiting[i - 1].deadline_us <= now_us) {
+            remove_at(m, i - 1);
+        }
+    }
+}
+
 void raft_members_flush(struct raft_actor *a, uint64_t now_us)
 {
     struct raft_status status;
     raft_status(a->core, &status);
     if (raft_actor_is_blank(a)) {
+        let_due_go(&a->members, now_us);
         return;
     }
     if (status.removed && !a->members.removed_said) {
@@ -388,6 +400,7 @@ void raft_members_flush(struct raft_actor *a, uint64_t now_us)
                   a->own.member_id);
     }
     a->members.removed_said = status.removed;
+    let_due_go(&a->members, now_us);
     for (size_t i = 0; i < a->members.count;) {
         struct member_waiting *w = &a->members.waiting[i];
         if (advance(a, &status, w, now_us)) {
