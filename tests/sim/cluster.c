@@ -81,6 +81,9 @@ static void on_sent(void *context, struct actor *to, const struct msg *m)
         disk_die_after(c->disk, PATH_NODE(node),
                        1 + random_below(&c->install_random, INSTALL_OPERATIONS_MAX));
     }
+    if (m->kind == CLIENT_STATUS) {
+        members_answered(c, node, ((const struct node_status *)m)->request_id);
+    }
     checks_sent(&c->checks, node, m);
 }
 
@@ -123,6 +126,10 @@ static void on_ran(void *context, struct actor *a)
         const struct raft *core = cluster_core(c, node);
         if (core != NULL) {
             checks_raft_ran(&c->checks, node, core);
+            if (c->checks.nodes[node].changed) {
+                c->checks.nodes[node].changed = false;
+                members_changed(c, node, raft_configuration(core));
+            }
         }
     } else if (a == m->actors->apply) {
         check_hash(c, node);
@@ -174,6 +181,7 @@ static void on_fatal(void *context, size_t path_node, enum exit_code code, const
     node_is_down(c, node, cut);
     if (broken) {
         m->state = MACHINE_LOST;
+        m->destroyed_us = runner_now_us(c->runner);
         c->figures.lost++;
     }
 }
@@ -257,10 +265,13 @@ static void draw_load(struct cluster *c)
     };
 }
 
-struct cluster *cluster_create(uint64_t seed, size_t node_count, bool verbose)
+struct cluster *cluster_create(uint64_t seed, size_t node_count, bool members, bool verbose)
 {
-    ASSERT(node_count <= CLUSTER_NODES_MAX);
     struct cluster *c = mem_zalloc(sizeof(*c));
+    if (members) {
+        members_draw(&c->plan, seed, &node_count);
+    }
+    ASSERT(node_count <= CLUSTER_NODES_MAX);
     c->seed = seed;
     c->random = seed ^ UINT64_C(0x636c7573746572);
     c->node_count = node_count;
@@ -287,6 +298,9 @@ struct cluster *cluster_create(uint64_t seed, size_t node_count, bool verbose)
         m->config = shared;
         m->config.node_index = i;
         memcpy(m->config.node, shared.members[i].name, sizeof(m->config.node));
+        if (c->plan.on) {
+            members_config(&c->plan, i, &m->config);
+        }
         (void)snprintf(m->config.data_dir, sizeof(m->config.data_dir), "/n%zu", PATH_NODE(i));
         static const int64_t drifts[] = {0, 0, 0, 200, -200, 10000, -10000, 50000, -50000};
         /* What leases promise to stand (trap 35). */
@@ -314,6 +328,7 @@ void cluster_destroy(struct cluster **cluster)
         disk_cut(c->disk, PATH_NODE(i), DISK_CUT_PROCESS);
     }
     c->restarts = false;
+    net_close(c->net);
     for (size_t i = 0; i < c->node_count; i++) {
         runner_crash_node(c->runner, PATH_NODE(i));
         mem_free(c->machines[i].actors);
@@ -342,6 +357,7 @@ static void start_refused(struct cluster *c, size_t node, enum exit_code code, c
     }
     if (code == EXIT_CODE_DATA_FORMAT && c->checks.nodes[node].excused) {
         m->state = MACHINE_LOST;
+        m->destroyed_us = runner_now_us(c->runner);
         c->figures.lost++;
         return;
     }
@@ -352,28 +368,45 @@ static void start_refused(struct cluster *c, size_t node, enum exit_code code, c
     cluster_restart_later(c, node, draw(c, 100000, 1000000));
 }
 
-static void create_peers_and_clients(struct cluster *c, size_t node, const struct peer_hello *hello,
-                                     const struct configuration *configuration)
+/* As main.c: one for each listed member, and where members change spare ones. */
+static void create_peers(struct cluster *c, size_t node, const struct peer_hello *hello,
+                         const struct configuration *configuration)
 {
-    struct machine *m = &c->machines[node];
-    struct node_actors *a = m->actors;
-    for (size_t i = 0; i < c->node_count; i++) {
-        if (i == node) {
+    const struct config *config = &c->machines[node].config;
+    struct node_actors *a = c->machines[node].actors;
+    size_t slots = c->plan.on ? MEMBERS_SLOTS : config->member_count - 1;
+    for (size_t i = 0; a->peer_slot_count < slots; i++) {
+        if (i == config->node_index) {
             continue;
         }
         struct peer_actor_settings settings = {
-            .peer_index = a->peer_count,
+            .peer_index = a->peer_slot_count,
             .hello = *hello,
             .configuration = *configuration,
-            .heartbeat_ms = m->config.raft.heartbeat_ms,
-            .election_timeout_ms = m->config.raft.election_timeout_ms,
+            .heartbeat_ms = config->raft.heartbeat_ms,
+            .election_timeout_ms = config->raft.election_timeout_ms,
             .seed = random_next(&c->random),
             .actors = a,
         };
-        memcpy(settings.name, m->config.members[i].name, sizeof(settings.name));
-        memcpy(a->peer_names[a->peer_count], settings.name, sizeof(settings.name));
-        a->peers[a->peer_count++] = net_peer_create(c->net, node, i, m->boot, &settings);
+        if (i < config->member_count) {
+            memcpy(settings.name, config->members[i].name, sizeof(settings.name));
+            memcpy(settings.address, config->members[i].peer, sizeof(settings.address));
+            memcpy(a->peer_names[a->peer_count++], settings.name, sizeof(settings.name));
+        }
+        a->peers[a->peer_slot_count++] =
+            net_peer_create(c->net, node, c->machines[node].boot, &settings);
     }
+    if (c->plan.on) {
+        const struct listener_actor_settings settings = {
+            .hello = *hello, .configuration = *configuration, .actors = a};
+        a->listener = net_listener_create(c->net, node, c->machines[node].boot, &settings);
+    }
+}
+
+static void create_clients(struct cluster *c, size_t node)
+{
+    struct machine *m = &c->machines[node];
+    struct node_actors *a = m->actors;
     for (size_t i = 0; i < CLUSTER_CLIENTS; i++) {
         const struct client_settings settings = {
             .node = node + 1,
@@ -408,7 +441,7 @@ static void perhaps_flip(struct cluster *c, size_t node)
 void cluster_start_node(struct cluster *c, size_t node)
 {
     struct machine *m = &c->machines[node];
-    if (m->state != MACHINE_OFF) {
+    if (m->state != MACHINE_OFF || m->gone) {
         return;
     }
     perhaps_flip(c, node);
@@ -444,7 +477,8 @@ void cluster_start_node(struct cluster *c, size_t node)
     node_hello(&m->config, &stores, m->boot_id, &hello);
     struct configuration configuration = stores.recovered.configuration;
     node_create_core(&m->config, &stores, random_next(&c->random), m->boot_id, m->actors);
-    create_peers_and_clients(c, node, &hello, &configuration);
+    create_peers(c, node, &hello, &configuration);
+    create_clients(c, node);
     struct node_actors *a = m->actors;
     actor_start(a->timer);
     actor_start(a->flush);
@@ -452,6 +486,9 @@ void cluster_start_node(struct cluster *c, size_t node)
     actor_start(a->watch);
     actor_start(a->apply);
     actor_start(a->log);
+    if (a->listener != NULL) {
+        actor_start(a->listener);
+    }
     for (size_t i = 0; i < a->peer_count; i++) {
         actor_start(a->peers[i]);
     }
@@ -475,6 +512,15 @@ void cluster_crash_node(struct cluster *c, size_t node, enum disk_cut cut)
     node_is_down(c, node, cut);
 }
 
+void cluster_wipe_node(struct cluster *c, size_t node)
+{
+    struct machine *m = &c->machines[node];
+    ASSERT(m->state == MACHINE_OFF);
+    disk_wipe(c->disk, PATH_NODE(node));
+    checks_wiped(&c->checks, node, runner_now_us(c->runner));
+    m->flipped = false;
+}
+
 static void call_restart(void *context, uint64_t argument)
 {
     cluster_start_node(context, (size_t)argument);
@@ -490,6 +536,9 @@ void cluster_restart_later(struct cluster *c, size_t node, uint64_t delay_us)
 /* The actors in the order in which they are asked; NULL behind the last. */
 static struct actor *stop_order(const struct node_actors *a, size_t step)
 {
+    if (a->listener != NULL && step-- == 0) {
+        return a->listener;
+    }
     if (step < a->client_count) {
         return a->clients[step];
     }
@@ -498,10 +547,10 @@ static struct actor *stop_order(const struct node_actors *a, size_t step)
         return a->raft;
     }
     step--;
-    if (step < a->peer_count) {
+    if (step < a->peer_slot_count) {
         return a->peers[step];
     }
-    step -= a->peer_count;
+    step -= a->peer_slot_count;
     struct actor *const rest[] = {a->log, a->apply, a->watch, a->copy, a->flush, a->timer};
     return step < ARRAY_COUNT(rest) ? rest[step] : NULL;
 }
@@ -515,7 +564,7 @@ static void call_stop_step(void *context, uint64_t argument)
         return;
     }
     struct actor *asked = m->stop_step > 0 ? stop_order(m->actors, m->stop_step - 1) : NULL;
-    if (asked == NULL || runner_has_stopped(asked)) {
+    if (asked == NULL || runner_has_stopped(asked) || !runner_was_started(asked)) {
         struct actor *next = stop_order(m->actors, m->stop_step);
         if (next == NULL) {
             c->figures.stops++;
@@ -588,6 +637,9 @@ size_t cluster_whole(const struct cluster *c)
 
 bool cluster_may_damage(const struct cluster *c, size_t node)
 {
+    if (c->plan.on) {
+        return members_may_destroy(c, node);
+    }
     const struct checks_node *target = &c->checks.nodes[node];
     bool whole = !target->excused && !(target->seen_any && target->seen.may_not_vote);
     /* Until the founding entry is committed its founder's disk is the only one that knows it. And whose

@@ -10,6 +10,7 @@
 #define HOLDFAST_SIM_CLUSTER_H
 
 #include "clients.h"
+#include "members.h"
 #include "net.h"
 
 #define CLUSTER_NODES_MAX  7
@@ -36,7 +37,9 @@ struct machine {
     uint64_t hash_after; /* kv_hash is taken when the applied index has passed it */
     bool faulty_disk;    /* errors are being injected: exits for the disk's sake are no surprise */
     bool flipped;        /* a bit of its raft.db-wal was flipped in this run */
-    bool spoiling_disk;  /* ... of a kind after which the log rightly counts as damaged */
+    bool gone;           /* nobody switches it on again */
+    uint64_t destroyed_us; /* when it was gone or lost its disk last; 0: never */
+    bool spoiling_disk;    /* ... of a kind after which the log rightly counts as damaged */
 };
 
 struct cluster_figures {
@@ -59,6 +62,8 @@ struct cluster {
     struct client_load load;
     struct machine machines[CLUSTER_NODES_MAX]; /* machine i is node i+1 in names and paths */
     struct cluster_figures figures;
+    struct members_plan plan;
+    struct members_figures members;
     bool restarts; /* crashed nodes come back by themselves */
     uint64_t restart_us_max;
     bool
@@ -74,13 +79,16 @@ struct cluster {
     size_t line_count;
 };
 
-/* Draw a cluster from the seed. Nothing runs yet. */
-struct cluster *cluster_create(uint64_t seed, size_t node_count, bool verbose);
+/* Draw a cluster from the seed. Nothing runs yet. members: it may be one whose members change, with as many machines as
+ * that takes. */
+struct cluster *cluster_create(uint64_t seed, size_t node_count, bool members, bool verbose);
 void cluster_destroy(struct cluster **cluster);
 
 void cluster_start_node(struct cluster *c, size_t node);
 /* The process ends now, or the machine does. Comes back by itself if c->restarts. */
 void cluster_crash_node(struct cluster *c, size_t node, enum disk_cut cut);
+/* It is off, and its disk is empty from now on: it comes back as a new member. */
+void cluster_wipe_node(struct cluster *c, size_t node);
 /* Ask it to stop in order; it is off once all actors have. */
 void cluster_stop_node(struct cluster *c, size_t node);
 /* Ask a node to hand over the lead to another, or to itself; nothing if either was never started. Nobody waits for the

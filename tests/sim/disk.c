@@ -381,6 +381,15 @@ void disk_cut(struct disk *d, size_t node, enum disk_cut cut)
     }
 }
 
+void disk_wipe(struct disk *d, size_t node)
+{
+    ASSERT(node < DISK_NODES_MAX);
+    ASSERT(d->units[node].dead);
+    journal_apply(&d->units[node], 0);
+    folder_clear(&d->units[node].seen);
+    folder_clear(&d->units[node].platter);
+}
+
 void disk_power_on(struct disk *d, size_t node)
 {
     ASSERT(node < DISK_NODES_MAX);

@@ -68,6 +68,8 @@ void disk_die_after(struct disk *d, size_t node, uint64_t count);
 bool disk_is_dead(const struct disk *d, size_t node);
 /* End of the process or of the machine. Harmless when dead already by disk_die_after. */
 void disk_cut(struct disk *d, size_t node, enum disk_cut cut);
+/* Nothing is left on it. Only while dead. */
+void disk_wipe(struct disk *d, size_t node);
 /* A new process may open files again. Handles from before stay dead. */
 void disk_power_on(struct disk *d, size_t node);
 /* Flip one bit of the file whose name ends so: anywhere, or, half of the times, in what was written last.

@@ -1,55 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* net.c: see net.h. A connection is a number that rises at every new one; a frame remembers the one it
  * was sent on, and is dropped when that one is no more. */
-#include "net.h"
-
-#include "net/peer_handshake.h"
+#include "net_parts.h"
 
 #include <stdio.h>
 #include <string.h>
-
-struct sim_peer {
-    struct net *net;
-    size_t node, peer;
-    uint64_t boot; /* power-ons of the node, counted by the simulator */
-    struct peer_actor_settings settings;
-    struct peer_hello own, known, out_hello;
-    struct configuration configuration;
-    struct actor *actor, *raft;
-    bool up, greeting;
-    uint64_t connection; /* of the last dial that worked */
-};
-
-struct net_link {
-    bool cut, hold;
-    uint64_t cut_number;
-    uint64_t last_arrival_us;
-    uint64_t delay_us;
-};
-
-struct frame {
-    struct frame *previous, *next; /* of all in flight, so that the end of a run frees them */
-    size_t from, to;
-    uint64_t connection, to_boot;
-    uint64_t boot_number; /* of the sender, as in its hello */
-    bool hello;           /* an identity update; else a message */
-    struct peer_hello hello_body;
-    uint32_t group;
-    struct buffer body;
-};
-
-struct net {
-    uint64_t random;
-    size_t node_count;
-    struct runner *runner;
-    struct net_faults faults;
-    struct sim_peer *peers[NET_NODES_MAX][NET_NODES_MAX]; /* [node][peer]; NULL: node is down */
-    struct net_link links[NET_NODES_MAX][NET_NODES_MAX];
-    uint64_t connection_last;
-    struct frame *first_frame;
-    size_t frames;
-    struct net_figures figures;
-};
 
 static bool chance(struct net *n, uint32_t parts)
 {
@@ -90,14 +45,36 @@ static void report_down(struct sim_peer *p)
 
 /* ---- connections ------------------------------------------------------------------------------------ */
 
+/* "n4:2380" is machine 3, whatever follows the number. */
+static size_t machine_at(const char *address)
+{
+    size_t number = 0;
+    for (const char *at = address + (address[0] == 'n'); *at >= '0' && *at <= '9'; at++) {
+        number = number * 10 + (size_t)(*at - '0');
+    }
+    return number >= 1 && number <= NET_NODES_MAX ? number - 1 : SIZE_MAX;
+}
+
+/* The actor of `node` that talks to the node of that name; NULL: none does. */
+static struct sim_peer *slot_named(const struct net *n, size_t node, const char *name)
+{
+    for (size_t i = 0; i < PEER_SLOTS_MAX; i++) {
+        struct sim_peer *p = n->slots[node][i];
+        if (p != NULL && name[0] != '\0' && strcmp(p->settings.name, name) == 0) {
+            return p;
+        }
+    }
+    return NULL;
+}
+
 static void dial(struct sim_peer *p);
 
 static void call_dial(void *context, uint64_t argument)
 {
     struct net *n = context;
     size_t node = (size_t)(argument & 0xff);
-    size_t peer = (size_t)(argument >> 8 & 0xff);
-    struct sim_peer *p = n->peers[node][peer];
+    size_t slot = (size_t)(argument >> 8 & 0xff);
+    struct sim_peer *p = n->slots[node][slot];
     if (p != NULL && p->greeting && p->boot == argument >> 16) {
         dial(p);
     }
@@ -109,7 +86,7 @@ static void dial_later(struct sim_peer *p, uint64_t delay_us)
     uint64_t jitter_us = random_below(&n->random, delay_us + 1);
     p->greeting = true;
     runner_at(n->runner, runner_now_us(n->runner) + delay_us / 2 + jitter_us, call_dial, n,
-              p->node | p->peer << 8 | p->boot << 16);
+              p->node | p->slot << 8 | p->boot << 16);
 }
 
 static void connection_break(struct sim_peer *p, uint64_t redial_us)
@@ -120,7 +97,18 @@ static void connection_break(struct sim_peer *p, uint64_t redial_us)
     p->up = false;
     p->connection = 0;
     report_down(p);
-    dial_later(p, redial_us);
+    if (p->peer != SIZE_MAX) {
+        dial_later(p, redial_us);
+    }
+}
+
+/* In order: what was sent goes first. */
+static void connection_close(struct sim_peer *p, uint64_t redial_us)
+{
+    if (p->up) {
+        p->parting = p->connection;
+        connection_break(p, redial_us);
+    }
 }
 
 static struct peer_greeting greeting_of(const struct sim_peer *p)
@@ -164,19 +152,54 @@ static bool note_inbound(struct sim_peer *p, const struct peer_hello *hello)
     return true;
 }
 
+static void connection_up(struct sim_peer *p, const struct peer_hello *theirs)
+{
+    p->up = true;
+    p->out_hello = *theirs;
+    p->connection = ++p->net->connection_last;
+    p->net->figures.connections++;
+    report_up(p);
+}
+
+/* No actor talks to us there yet: the door lets us in, raft says who shall. */
+static void dial_stranger(struct sim_peer *p, const struct sim_listener *door)
+{
+    struct peer_greeting answer = {
+        .version_least = PEER_VERSION_LEAST, .version_most = PEER_VERSION_MOST, .hello = door->own};
+    memcpy(answer.target, p->own.name, sizeof(answer.target));
+    bool news = false;
+    struct peer_refusal why;
+    if (!welcome(p, &answer) || peer_handshake_note(&p->known, &door->own, &news, &why) != OK) {
+        dial_later(p, NET_REFUSED_RETRY_US);
+        return;
+    }
+    connection_up(p, &door->own);
+    net_door_hand_over(door, p);
+}
+
 static void dial(struct sim_peer *p)
 {
     struct net *n = p->net;
-    struct sim_peer *other = n->peers[p->peer][p->node];
     p->greeting = false;
-    if (p->up) {
+    if (p->up || p->peer == SIZE_MAX) {
         return;
     }
-    if (other == NULL || n->links[p->node][p->peer].cut || n->links[p->peer][p->node].cut) {
+    const struct sim_listener *door = n->listeners[p->peer];
+    struct sim_peer *other = slot_named(n, p->peer, p->own.name);
+    if ((other == NULL && door == NULL) || n->links[p->node][p->peer].cut ||
+        n->links[p->peer][p->node].cut) {
         dial_later(p, NET_DIAL_RETRY_US);
         return;
     }
     struct peer_greeting hello = greeting_of(p);
+    if (door != NULL && !net_door_opens(door, &hello)) {
+        dial_later(p, NET_REFUSED_RETRY_US);
+        return;
+    }
+    if (other == NULL) {
+        dial_stranger(p, door);
+        return;
+    }
     struct peer_greeting answer = greeting_of(other);
     bool news = false;
     struct peer_refusal why;
@@ -185,11 +208,7 @@ static void dial(struct sim_peer *p)
         dial_later(p, NET_REFUSED_RETRY_US);
         return;
     }
-    p->up = true;
-    p->out_hello = other->own;
-    p->connection = ++n->connection_last;
-    n->figures.connections++;
-    report_up(p);
+    connection_up(p, &other->own);
 }
 
 /* ---- frames -------------------------------------------------------------------------------------------- */
@@ -227,7 +246,7 @@ static void receive_hello(struct sim_peer *to, const struct frame *f)
                               .version_most = PEER_VERSION_MOST,
                               .hello = f->hello_body};
     memcpy(g.target, to->own.name, sizeof(g.target));
-    struct sim_peer *from = to->net->peers[f->from][f->to];
+    struct sim_peer *from = to->net->slots[f->from][f->from_slot];
     if (!welcome(to, &g) || !note_inbound(to, &f->hello_body)) {
         if (from != NULL && from->connection == f->connection) {
             connection_break(from, NET_REFUSED_RETRY_US);
@@ -246,21 +265,34 @@ static void receive_message(struct sim_peer *to, const struct frame *f)
     runner_send_as(to->net->runner, to->actor, to->raft, &moved, 5);
 }
 
+/* The actor of `node` that talks to that machine, under the name of its place. */
+static struct sim_peer *slot_of_machine(const struct net *n, size_t node, size_t machine)
+{
+    char name[MEMBER_NAME_MAX + 1];
+    (void)snprintf(name, sizeof(name), "n%zu", machine + 1);
+    return slot_named(n, node, name);
+}
+
 static void call_deliver(void *context, uint64_t argument)
 {
     struct net *n = context;
     struct frame *f = (struct frame *)(uintptr_t)argument; /* owned by this one call */
-    struct sim_peer *to = n->peers[f->to][f->from];
-    struct sim_peer *from = n->peers[f->from][f->to];
+    struct sim_peer *to = slot_of_machine(n, f->to, f->from);
+    struct sim_peer *from = n->slots[f->from][f->from_slot];
     const struct net_link *link = &n->links[f->from][f->to];
+    bool on = from != NULL && from->connection == f->connection;
+    if (to == NULL && on && n->listeners[f->to] != NULL && f->waited++ < NET_STRANGER_WAITS) {
+        runner_at(n->runner, runner_now_us(n->runner) + 1000, call_deliver, n, argument);
+        return;
+    }
     bool alive = to != NULL && to->boot == f->to_boot;
     /* A sender that reconnected meanwhile gave its old connection up; one that died may still be heard
      * until its next boot is. */
-    if (from != NULL && from->connection != f->connection &&
+    if (from != NULL && !on && from->parting != f->connection &&
         f->boot_number == from->own.boot_number) {
         alive = false;
     }
-    if (alive && f->boot_number < to->known.boot_number) {
+    if (alive && (f->boot_number < to->known.boot_number || f->member_id != to->known.member_id)) {
         alive = false;
     }
     if (alive && link->cut) {
@@ -296,13 +328,18 @@ static void schedule_frame(struct net *n, struct frame *f)
 static struct frame *frame_new(struct sim_peer *p)
 {
     struct net *n = p->net;
-    const struct sim_peer *to = n->peers[p->peer][p->node];
+    const struct sim_peer *to = slot_of_machine(n, p->peer, p->node);
     struct frame *f = mem_zalloc(sizeof(*f));
     frame_add(n, f);
     f->from = p->node;
+    f->from_slot = p->slot;
     f->to = p->peer;
     f->connection = p->connection;
     f->to_boot = to != NULL ? to->boot : 0;
+    if (to == NULL && n->listeners[p->peer] != NULL) {
+        f->to_boot = n->listeners[p->peer]->boot;
+    }
+    f->member_id = p->own.member_id;
     f->boot_number = p->own.boot_number;
     return f;
 }
@@ -333,15 +370,80 @@ static void peer_started(void *self, uint64_t now_us)
     struct sim_peer *p = self;
     UNUSED(now_us);
     p->raft = p->settings.actors->raft;
-    p->net->peers[p->node][p->peer] = p;
-    dial_later(p, 2000);
+    p->net->slots[p->node][p->slot] = p;
+    if (p->peer != SIZE_MAX) {
+        dial_later(p, 2000);
+    }
+}
+
+/* As src/node/peer_actor.c: another node, and nothing of the one before stays. */
+static void take_target(struct sim_peer *p, const struct peer_target *target)
+{
+    bool same = strcmp(p->settings.name, target->name) == 0 &&
+                (target->name[0] != '\0' || strcmp(p->settings.address, target->address) == 0);
+    same = same || (p->settings.name[0] == '\0' && p->known.member_id != 0 &&
+                    strcmp(p->known.name, target->name) == 0);
+    memcpy(p->settings.name, target->name, sizeof(p->settings.name));
+    memcpy(p->settings.address, target->address, sizeof(p->settings.address));
+    size_t machine = machine_at(target->address);
+    if (same && machine == p->peer) {
+        return;
+    }
+    p->peer = SIZE_MAX;
+    connection_close(p, NET_DIAL_RETRY_US);
+    p->peer = machine;
+    memset(&p->known, 0, sizeof(p->known));
+    if (machine != SIZE_MAX) {
+        dial_later(p, 2000);
+    }
+}
+
+/* Who is connected may no longer be welcome. */
+static void judge_again(struct sim_peer *p)
+{
+    struct peer_greeting g = {
+        .version_least = PEER_VERSION_LEAST, .version_most = PEER_VERSION_MOST, .hello = p->known};
+    memcpy(g.target, p->own.name, sizeof(g.target));
+    if (p->peer == SIZE_MAX || p->known.member_id == 0 || welcome(p, &g)) {
+        return;
+    }
+    connection_close(p, NET_REFUSED_RETRY_US);
+    struct sim_peer *other = slot_of_machine(p->net, p->peer, p->node);
+    if (other != NULL && slot_of_machine(p->net, p->node, p->peer) == p) {
+        connection_close(other, NET_REFUSED_RETRY_US);
+    }
+}
+
+static void take_identity(struct sim_peer *p, const struct peer_identity *identity)
+{
+    p->own = identity->own;
+    p->configuration = identity->configuration;
+    if (p->up) {
+        struct frame *f = frame_new(p);
+        f->hello = true;
+        f->hello_body = p->own;
+        send_frame(p, f);
+    }
+    if (p->net->listeners[p->node] != NULL) {
+        judge_again(p);
+    }
+}
+
+static void take_socket(struct sim_peer *p, struct sim_socket *socket)
+{
+    struct peer_greeting g = {.version_least = PEER_VERSION_LEAST,
+                              .version_most = PEER_VERSION_MOST,
+                              .hello = socket->base.hello};
+    memcpy(g.target, p->own.name, sizeof(g.target));
+    socket->taken = welcome(p, &g) && note_inbound(p, &socket->base.hello);
 }
 
 static void peer_handle(void *self, struct msg *m, uint64_t now_us)
 {
     struct sim_peer *p = self;
     UNUSED(now_us);
-    if (m->kind == PEER_SEND) {
+    switch ((enum peer_kind)m->kind) {
+    case PEER_SEND: {
         const struct peer_send *send = (const struct peer_send *)m;
         if (p->up && chance(p->net, p->net->faults.reset_parts)) {
             connection_break(p, NET_DIAL_RETRY_US);
@@ -352,16 +454,19 @@ static void peer_handle(void *self, struct msg *m, uint64_t now_us)
             raft_message_encode(&send->message, &f->body);
             send_frame(p, f);
         }
-    } else if (m->kind == PEER_IDENTITY) {
-        const struct peer_identity *identity = (const struct peer_identity *)m;
-        p->own = identity->own;
-        p->configuration = identity->configuration;
-        if (p->up) {
-            struct frame *f = frame_new(p);
-            f->hello = true;
-            f->hello_body = p->own;
-            send_frame(p, f);
-        }
+        break;
+    }
+    case PEER_IDENTITY:
+        take_identity(p, (const struct peer_identity *)m);
+        break;
+    case PEER_TARGET:
+        take_target(p, (const struct peer_target *)m);
+        break;
+    case PEER_SOCKET:
+        take_socket(p, (struct sim_socket *)m);
+        break;
+    case PEER_FIGURES:
+        break;
     }
     msg_free_base(&m);
 }
@@ -370,20 +475,20 @@ static void peer_stop(void *self, uint64_t now_us)
 {
     struct sim_peer *p = self;
     UNUSED(now_us);
-    p->net->peers[p->node][p->peer] = NULL;
+    p->net->slots[p->node][p->slot] = NULL;
     actor_stopped(actor_self());
 }
 
 static void peer_destroy(void *self)
 {
     struct sim_peer *p = self;
-    if (p->net->peers[p->node][p->peer] == p) {
-        p->net->peers[p->node][p->peer] = NULL;
+    if (p->net->slots[p->node][p->slot] == p) {
+        p->net->slots[p->node][p->slot] = NULL;
     }
     mem_free(p);
 }
 
-struct actor *net_peer_create(struct net *n, size_t node, size_t peer, uint64_t boot,
+struct actor *net_peer_create(struct net *n, size_t node, uint64_t boot,
                               const struct peer_actor_settings *settings)
 {
     static const struct actor_ops ops = {
@@ -391,13 +496,18 @@ struct actor *net_peer_create(struct net *n, size_t node, size_t peer, uint64_t 
     struct sim_peer *p = mem_zalloc(sizeof(*p));
     p->net = n;
     p->node = node;
-    p->peer = peer;
+    p->slot = settings->peer_index;
+    p->peer = machine_at(settings->address);
     p->boot = boot;
     p->settings = *settings;
     p->own = settings->hello;
     p->configuration = settings->configuration;
     char name[MEMBER_NAME_MAX + 8];
-    (void)snprintf(name, sizeof(name), "peer-%s", settings->name);
+    if (settings->name[0] != '\0') {
+        (void)snprintf(name, sizeof(name), "peer-%s", settings->name);
+    } else {
+        (void)snprintf(name, sizeof(name), "peer-%zu", settings->peer_index);
+    }
     p->actor = actor_create(&ops, p, name);
     return p->actor;
 }
@@ -428,6 +538,11 @@ void net_destroy(struct net **net)
     mem_free(n);
 }
 
+void net_close(struct net *n)
+{
+    n->closing = true;
+}
+
 void net_set_faults(struct net *n, const struct net_faults *faults)
 {
     n->faults = *faults;
@@ -444,9 +559,14 @@ static void call_give_up(void *context, uint64_t argument)
     struct net *n = context;
     size_t from = (size_t)(argument & 0xff);
     size_t to = (size_t)(argument >> 8 & 0xff);
-    if (n->links[from][to].cut && n->links[from][to].cut_number == argument >> 16 &&
-        n->peers[from][to] != NULL) {
-        connection_break(n->peers[from][to], NET_DIAL_RETRY_US);
+    if (!n->links[from][to].cut || n->links[from][to].cut_number != argument >> 16) {
+        return;
+    }
+    for (size_t i = 0; i < PEER_SLOTS_MAX; i++) {
+        struct sim_peer *p = n->slots[from][i];
+        if (p != NULL && p->peer == to) {
+            connection_break(p, NET_DIAL_RETRY_US);
+        }
     }
 }
 
@@ -478,26 +598,34 @@ void net_heal_all(struct net *n)
     }
 }
 
-static void call_break(void *context, uint64_t argument)
+void net_call_break(void *context, uint64_t argument)
 {
     struct net *n = context;
-    struct sim_peer *p = n->peers[argument & 0xff][argument >> 8 & 0xff];
+    struct sim_peer *p = n->slots[argument & 0xff][argument >> 8 & 0xff];
     if (p != NULL && p->connection == argument >> 16) {
         connection_break(p, NET_DIAL_RETRY_US);
     }
 }
 
+/* Its kernel says so at once, or nobody does for a while. */
+static void notice_down(struct sim_peer *p)
+{
+    struct net *n = p->net;
+    uint64_t notice_us = random_below(&n->random, 2) == 0 ? 500 : random_below(&n->random, 3000000);
+    runner_at(n->runner, runner_now_us(n->runner) + notice_us, net_call_break, n,
+              p->node | p->slot << 8 | p->connection << 16);
+}
+
 void net_node_down(struct net *n, size_t node)
 {
+    ASSERT(n->listeners[node] == NULL);
     for (size_t i = 0; i < n->node_count; i++) {
-        ASSERT(n->peers[node][i] == NULL);
-        struct sim_peer *p = n->peers[i][node];
-        if (p != NULL && p->up) {
-            /* Its kernel says so at once, or nobody does for a while. */
-            uint64_t notice_us =
-                random_below(&n->random, 2) == 0 ? 500 : random_below(&n->random, 3000000);
-            runner_at(n->runner, runner_now_us(n->runner) + notice_us, call_break, n,
-                      i | node << 8 | p->connection << 16);
+        for (size_t k = 0; k < PEER_SLOTS_MAX; k++) {
+            struct sim_peer *p = n->slots[i][k];
+            ASSERT(i != node || p == NULL);
+            if (p != NULL && p->peer == node && p->up) {
+                notice_down(p);
+            }
         }
     }
 }

@@ -248,6 +248,11 @@ bool runner_is_alive(const struct actor *a)
     return !a->dead;
 }
 
+bool runner_was_started(const struct actor *a)
+{
+    return a->start_asked;
+}
+
 bool runner_has_stopped(const struct actor *a)
 {
     return a->stopped;

@@ -75,6 +75,7 @@ const char *runner_name_of(const struct actor *a);
 void *runner_private_of(const struct actor *a);
 bool runner_is_alive(const struct actor *a);
 bool runner_has_stopped(const struct actor *a);
+bool runner_was_started(const struct actor *a);
 /* A message as if `from` had sent it, from outside any handler. Arrives after `delay_us`, not earlier
  * than what went the same way before. */
 void runner_send_as(struct runner *r, struct actor *from, struct actor *to, struct msg **m,

@@ -28,6 +28,7 @@
 #define SETTLE_US        3000000
 #define FINISH_US_MAX    60000000
 #define STEP_US          100000
+#define QUIET_US         8000000
 #define FAILURE_LINES    60
 #define JOBS_MAX         16
 
@@ -36,7 +37,7 @@ struct options {
     uint64_t length_s;
     size_t node_count; /* 0: drawn */
     size_t jobs;
-    bool verbose, twice, no_fork, keep_going;
+    bool verbose, twice, no_fork, keep_going, fixed;
 };
 
 struct outcome {
@@ -47,6 +48,9 @@ struct outcome {
     uint64_t txns, leases, expired, guarded, guarded_refused;
     uint64_t watch_events, watches, watch_compacted;
     struct cluster_figures machines;
+    bool members_change;
+    uint64_t members_seeds;
+    struct members_figures members;
     struct net_figures net;
     uint64_t injected, snapshots_installed;
 };
@@ -93,11 +97,18 @@ static void call_start(void *context, uint64_t argument)
     cluster_start_node(context, (size_t)argument);
 }
 
+/* Nobody expects anything of it in the end. */
+static bool is_out(const struct cluster *c, size_t node)
+{
+    return c->machines[node].state == MACHINE_LOST || c->machines[node].gone ||
+           cluster_is_stranded(c, node) || !members_has(c, node);
+}
+
 static bool clients_finished(const struct cluster *c)
 {
     for (size_t i = 0; i < c->node_count; i++) {
         const struct machine *m = &c->machines[i];
-        if (m->state == MACHINE_LOST || cluster_is_stranded(c, i)) {
+        if (is_out(c, i)) {
             continue;
         }
         if (m->state != MACHINE_RUNNING) {
@@ -115,7 +126,7 @@ static bool clients_finished(const struct cluster *c)
 static bool all_applied(const struct cluster *c)
 {
     for (size_t i = 0; i < c->node_count; i++) {
-        if (c->machines[i].state == MACHINE_LOST || cluster_is_stranded(c, i)) {
+        if (is_out(c, i)) {
             continue;
         }
         if (c->machines[i].state != MACHINE_RUNNING) {
@@ -140,7 +151,7 @@ static bool watches_done(const struct cluster *c)
 {
     for (size_t i = 0; i < c->watches.count; i++) {
         struct watch_sub *s = &((struct cluster *)(uintptr_t)c)->watches.subs[i];
-        if (s->owned && cluster_is_stranded(c, s->node - 1)) {
+        if (s->owned && is_out(c, s->node - 1)) {
             continue; /* its node lacks what all others have */
         }
         if (!watch_sub_is_done(&c->watches, s)) {
@@ -155,8 +166,12 @@ static void run_until(struct cluster *c, bool (*done)(const struct cluster *c), 
     uint64_t end_us = runner_now_us(c->runner) + FINISH_US_MAX;
     while (!c->failed && !done(c)) {
         if (runner_now_us(c->runner) >= end_us) {
-            cluster_fail(c, "not live: %d s after everything healed %s", FINISH_US_MAX / 1000000,
-                         what);
+            char members[CLUSTER_TEXT_MAX / 2] = "";
+            if (c->plan.on) {
+                members_say(c, members, sizeof(members));
+            }
+            cluster_fail(c, "not live: %d s after everything healed %s; %s",
+                         FINISH_US_MAX / 1000000, what, members);
             return;
         }
         runner_run(c->runner, runner_now_us(c->runner) + STEP_US);
@@ -170,7 +185,7 @@ static void final_states(struct cluster *c)
             continue;
         }
         c->figures.stranded += cluster_is_stranded(c, i);
-        if (cluster_is_stranded(c, i)) {
+        if (is_out(c, i)) {
             continue;
         }
         struct kv *kv = apply_actor_kv(runner_private_of(c->machines[i].actors->apply));
@@ -186,25 +201,51 @@ static void final_states(struct cluster *c)
     }
 }
 
+/* Whoever was removed and runs disturbs nobody: with nothing going wrong no term passes (trap 7). */
+static void run_quiet(struct cluster *c)
+{
+    uint64_t term = c->checks.greatest_term;
+    if (!c->plan.on || c->failed) {
+        return;
+    }
+    runner_run(c->runner, runner_now_us(c->runner) + QUIET_US);
+    if (c->checks.greatest_term != term) {
+        cluster_fail(c, "terms pass although all is well: %" PRIu64 ", before %" PRIu64,
+                     c->checks.greatest_term, term);
+    }
+}
+
 static void run_seed(uint64_t seed, struct outcome *out)
 {
-    struct cluster *c = cluster_create(seed, nodes_of(seed), opt.verbose);
+    struct cluster *c =
+        cluster_create(seed, nodes_of(seed), opt.node_count == 0 && !opt.fixed, opt.verbose);
     running = c;
     struct nemesis *nemesis = nemesis_create(c, opt.length_s * 1000000);
     for (size_t i = 0; i < c->node_count; i++) {
-        runner_at(c->runner, random_below(&c->random, 1000000), call_start, c, i);
+        uint64_t at_us = random_below(&c->random, 1000000);
+        if (c->plan.on) {
+            at_us = members_first_start_us(&c->plan, i, at_us);
+        }
+        runner_at(c->runner, at_us, call_start, c, i);
     }
+    members_begin(c);
     runner_run(c->runner, opt.length_s * 1000000);
     if (!c->failed) {
         nemesis_heal(nemesis);
+        members_heal(c);
         runner_run(c->runner, opt.length_s * 1000000 + SETTLE_US);
     }
     c->load.finishing = true;
+    if (c->plan.on) {
+        run_until(c, members_settled, "the members are not as they should be");
+    }
     run_until(c, clients_finished, "a client still waits for a linearizable read");
     run_until(c, leases_ended, "a lease that nobody keeps has not ended");
     run_until(c, watches_done, "a watch lacks events");
     run_until(c, all_applied, "a node has not applied everything or may not vote");
     final_states(c);
+    run_quiet(c);
+    members_finish(c);
     if (!c->failed) {
         history_judge(&c->history);
     }
@@ -231,6 +272,8 @@ static void run_seed(uint64_t seed, struct outcome *out)
         .terms = c->checks.greatest_term,
         .snapshots_installed = c->checks.snapshots_installed,
         .machines = c->figures,
+        .members_change = c->plan.on,
+        .members = c->members,
     };
     net_figures(c->net, &out->net);
     struct disk_figures disk;
@@ -351,6 +394,14 @@ static void add(struct outcome *sum, const struct outcome *o)
     sum->snapshots_installed += o->snapshots_installed;
     sum->machines.transfers += o->machines.transfers;
     sum->machines.timeouts_now += o->machines.timeouts_now;
+    sum->members_seeds += o->members_change;
+    sum->members.configurations += o->members.configurations;
+    sum->members.joint += o->members.joint;
+    sum->members.requests += o->members.requests;
+    sum->members.removals_done += o->members.removals_done;
+    sum->members.wiped += o->members.wiped;
+    sum->members.gone += o->members.gone;
+    sum->members.returned += o->members.returned;
     sum->net.sent += o->net.sent;
     sum->net.lost += o->net.lost;
     sum->net.connections += o->net.connections;
@@ -383,6 +434,12 @@ static void report(const struct outcome *sum, uint64_t seeds, uint64_t failures,
            sum->snapshots_installed);
     printf("  transfers asked for %" PRIu64 ", targets told to take over %" PRIu64 "\n",
            sum->machines.transfers, sum->machines.timeouts_now);
+    printf("  seeds that change members %" PRIu64 ": configurations appended %" PRIu64
+           ", of them joint %" PRIu64 "; people asked %" PRIu64 ", removals done %" PRIu64
+           "; disks emptied %" PRIu64 ", machines gone %" PRIu64 ", back %" PRIu64 "\n",
+           sum->members_seeds, sum->members.configurations, sum->members.joint,
+           sum->members.requests, sum->members.removals_done, sum->members.wiped, sum->members.gone,
+           sum->members.returned);
     printf("  messages %" PRIu64 ", lost %" PRIu64 ", connections %" PRIu64 ", events %" PRIu64
            "\n",
            sum->net.sent, sum->net.lost, sum->net.connections, sum->events);
@@ -454,7 +511,8 @@ static void usage(void)
 {
     fprintf(stderr,
             "sim --seeds N|FROM-TO|random [--length VIRTUAL_SECONDS] [--nodes 3|5] [--jobs N]\n"
-            "    [--twice] [--keep-going] [--no-fork] [-v]\n");
+            "    [--twice] [--keep-going] [--no-fork] [--fixed] [-v]\n"
+            "--fixed: members never change\n");
     exit(64);
 }
 
@@ -469,6 +527,8 @@ static void parse(int argc, char **argv)
             opt.twice = true;
         } else if (strcmp(argv[i], "--no-fork") == 0) {
             opt.no_fork = true;
+        } else if (strcmp(argv[i], "--fixed") == 0) {
+            opt.fixed = true;
         } else if (strcmp(argv[i], "--keep-going") == 0) {
             opt.keep_going = true;
         } else if (value == NULL) {
