@@ -183,6 +183,10 @@ static void arm(struct raft_actor *a, uint64_t now_us)
     }
     struct raft_status status;
     raft_status(a->core, &status);
+    uint64_t wait_us = raft_proposals_wait_us(a, status.current_term);
+    if (a->held.count > 0 && wait_us > now_us && at_us > wait_us) {
+        at_us = wait_us;
+    }
     if (a->members.count > 0 && at_us > now_us + EXPIRY_LOOK_US) {
         at_us = now_us + EXPIRY_LOOK_US;
     }
@@ -365,7 +369,7 @@ static void take_received(struct raft_actor *a, struct raft_received *received, 
         raft_proposals_forward(a, message, now_us);
         return;
     case RAFT_FORWARD_REFUSED:
-        raft_proposals_refused(a, message);
+        raft_proposals_refused(a, message, now_us);
         return;
     case RAFT_MEMBERS:
         raft_members_forwarded(a, message, now_us);

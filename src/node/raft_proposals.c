@@ -58,6 +58,11 @@ void raft_proposals_led(struct raft_actor *a, uint64_t now_us)
     }
 }
 
+uint64_t raft_proposals_wait_us(const struct raft_actor *a, uint64_t term)
+{
+    return a->moving_term == term ? a->moving_until_us : 0;
+}
+
 /* Hand everything held to the leader, which may be this node. Leaves it held where none is known. */
 void raft_proposals_held(struct raft_actor *a, uint64_t now_us)
 {
@@ -72,7 +77,8 @@ void raft_proposals_held(struct raft_actor *a, uint64_t now_us)
         return; /* held until somebody else leads, or this node goes on */
     }
     if (!leads && (peer == SIZE_MAX || !a->peers.heard[peer].heard ||
-                   a->refused_term == status.current_term)) {
+                   a->refused_term == status.current_term ||
+                   raft_proposals_wait_us(a, status.current_term) > now_us)) {
         return;
     }
     held_expire(&a->held, now_us);
@@ -145,18 +151,25 @@ void raft_proposals_forward(struct raft_actor *a, struct raft_message *message, 
     raft_actor_send(a, &refused);
 }
 
-void raft_proposals_refused(struct raft_actor *a, const struct raft_message *message)
+void raft_proposals_refused(struct raft_actor *a, const struct raft_message *message,
+                            uint64_t now_us)
 {
     if (message->entries == NULL) {
         return;
     }
     struct raft_status status;
     raft_status(a->core, &status);
-    if (message->refusal == ERR_NOT_LEADER && message->from == status.leader &&
-        message->term == status.current_term) {
+    bool of_the_leader = message->from == status.leader && message->term == status.current_term;
+    if (message->refusal == ERR_NOT_LEADER && of_the_leader) {
         /* Who does not lead in this term any more never leads in it again. A refusal of an earlier term's
          * forward says nothing about a leader that has been elected again since. */
         a->refused_term = message->term;
+    }
+    if (message->refusal == ERR_LEADER_CHANGED && of_the_leader) {
+        /* It hands over. The next leader is heard of in a moment, with another term; but if nothing comes of
+         * it this one goes on, and nobody says so. Asked at once it would refuse again and again meanwhile. */
+        a->moving_term = message->term;
+        a->moving_until_us = now_us + (uint64_t)a->config.raft.heartbeat_ms * 1000;
     }
     for (size_t i = 0; i < message->entries->count; i++) {
         const struct entry *e = &message->entries->items[i];

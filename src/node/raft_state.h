@@ -61,6 +61,8 @@ struct raft_actor {
     struct request_barrier barrier;
     struct request_filter filter;
     uint64_t refused_term; /* the leader we know of this term refused a forward: wait for another */
+    /* ... refused one because it hands its office over: wait for another leader, or ask it again then. */
+    uint64_t moving_term, moving_until_us;
 
     struct read_batch *batches; /* in order of their numbers */
     size_t batch_count, batch_capacity;
@@ -137,7 +139,10 @@ void raft_proposals_held(struct raft_actor *a, uint64_t now_us);
 void raft_proposals_led(struct raft_actor *a, uint64_t now_us);
 /* A forward of another node, and what came back of ours. */
 void raft_proposals_forward(struct raft_actor *a, struct raft_message *message, uint64_t now_us);
-void raft_proposals_refused(struct raft_actor *a, const struct raft_message *message);
+void raft_proposals_refused(struct raft_actor *a, const struct raft_message *message,
+                            uint64_t now_us);
+/* In this term nothing is forwarded before; 0: it may be now. */
+uint64_t raft_proposals_wait_us(const struct raft_actor *a, uint64_t term);
 
 /* ---- raft_reads.c -------------------------------------------------------------------------------------- */
 

@@ -319,6 +319,57 @@ static void refusal_of_an_earlier_term(void)
     tear_down(&f);
 }
 
+/* A leader that hands over refuses; its followers' requests wait for the next leader, or ask it again after a
+ * heartbeat, since it may go on in its term (trap 50). */
+static void what_a_leader_refuses_while_it_hands_over(void)
+{
+    struct fixture f;
+    set_up(&f, true);
+    peer_up(&f, 0);
+    struct raft_message lead = {.type = RAFT_APPEND_ENTRIES,
+                                .from = PEER_ID,
+                                .term = 3,
+                                .prev_log_index = 1,
+                                .prev_log_term = 1};
+    receive(&f, lead);
+    propose(&f, 1, 100 * SECOND_US, 10);
+    hand_round(f.raft, SECOND_US + 1);
+    let_go(sent_to_peer(&f, RAFT_FORWARD));
+    const uint64_t heartbeat_us = f.config.raft.heartbeat_ms * UINT64_C(1000);
+    uint64_t at_us = SECOND_US + heartbeat_us;
+    for (uint64_t number = 2; number <= 3; number++, at_us += 2 * heartbeat_us) {
+        receive(&f, (struct raft_message){.type = RAFT_FORWARD_REFUSED,
+                                          .from = PEER_ID,
+                                          .term = 3,
+                                          .refusal = ERR_LEADER_CHANGED,
+                                          .entries = one_command(7, REQUEST_ID(0, number - 1))});
+        hand_round(f.raft, at_us);
+        struct msg *told = hand_find(f.actors.clients[0], CLIENT_REPLY); /* it proposes again */
+        CU_ASSERT_PTR_NOT_NULL_FATAL(told);
+        CU_ASSERT_EQUAL(((struct client_reply *)told)->error, ERR_LEADER_CHANGED);
+        msg_free_base(&told);
+        propose(&f, number, 100 * SECOND_US, 10);
+        hand_round(f.raft, at_us + 1);
+        CU_ASSERT_PTR_NULL(sent_to_peer(&f, RAFT_FORWARD));
+        receive(&f, lead); /* still alive: no election meanwhile */
+        hand_round(f.raft, at_us + 2);
+        CU_ASSERT_PTR_NULL(sent_to_peer(&f, RAFT_FORWARD));
+        if (number == 2) {
+            play_timer(&f, at_us + heartbeat_us); /* by itself */
+        } else {
+            lead.term = 4;
+            receive(&f, lead);
+            hand_round(f.raft, at_us + 3);
+        }
+        struct peer_send *forward = sent_to_peer(&f, RAFT_FORWARD);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(forward);
+        CU_ASSERT_EQUAL(forward->message.term, lead.term);
+        CU_ASSERT_EQUAL(forward->message.entries->items[0].request_id, REQUEST_ID(0, number));
+        MSG_FREE(forward);
+    }
+    tear_down(&f);
+}
+
 /* The other side: the refusal names the term of the forward, not the receiver's own. */
 static void refusal_names_the_term_of_the_forward(void)
 {
@@ -734,7 +785,8 @@ static void who_is_far_behind_refuses(void)
 SUITE("node: raft actor", TEST(a_bounded_staleness_saves_the_question),
       TEST(who_is_far_behind_refuses), TEST(waiting_requests_end),
       TEST(waiting_requests_are_bounded), TEST(refusal_of_an_earlier_term),
-      TEST(refusal_names_the_term_of_the_forward), TEST(a_tick_counts_in_a_busy_actor),
-      TEST(a_leader_stamps_what_it_appends), TEST(a_leader_stamps_what_is_forwarded_to_it),
+      TEST(refusal_names_the_term_of_the_forward), TEST(what_a_leader_refuses_while_it_hands_over),
+      TEST(a_tick_counts_in_a_busy_actor), TEST(a_leader_stamps_what_it_appends),
+      TEST(a_leader_stamps_what_is_forwarded_to_it),
       TEST(what_is_due_is_proposed_by_a_leader_or_not_at_all), TEST(apply_hears_the_time),
       TEST(a_lease_is_looked_up_at_a_time))
