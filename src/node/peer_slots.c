@@ -208,6 +208,34 @@ bool peer_slots_name_seed(struct peer_slots *s, size_t at, const char *name)
     return true;
 }
 
+size_t peer_slots_rest_twin(struct peer_slots *s, size_t at, const char *name)
+{
+    struct peer_slot *seed = &s->items[at];
+    ASSERT(seed->used);
+    ASSERT(seed->name[0] == '\0');
+    seed->resting = seed->twin = true;
+    size_t own = peer_slots_find(s, name);
+    if (own != SIZE_MAX && s->items[own].second[0] == '\0' &&
+        strcmp(s->items[own].address, seed->address) != 0) {
+        text_set(s->items[own].second, sizeof(s->items[own].second), seed->address);
+    }
+    return own;
+}
+
+void peer_slots_rest(struct peer_slots *s, bool wanted, bool afresh, bool changed[PEER_SLOTS_MAX])
+{
+    for (size_t i = 0; i < s->count; i++) {
+        struct peer_slot *slot = &s->items[i];
+        if (!slot->used || !slot->seed || slot->name[0] != '\0') {
+            continue;
+        }
+        slot->twin = slot->twin && !afresh;
+        bool dialled = wanted && !slot->twin;
+        changed[i] = changed[i] || slot->resting == dialled;
+        slot->resting = !dialled;
+    }
+}
+
 bool peer_slots_drop_stranger(struct peer_slots *s, size_t at)
 {
     if (!s->items[at].used || !s->items[at].stranger) {

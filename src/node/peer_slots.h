@@ -13,7 +13,9 @@
  * Invariants
  *  1. A name is in at most one slot; our own in none.
  *  2. A slot keeps its name as long as the name is wanted, so that connections live on.
- *  3. The first slots are the config file's members without this node, in its order, from the start on and for ever:
+ *  3. Two slots never lead to one node for long: each new connection of ours takes the place of the one before at the
+ *     other end, so that the two would cut each other off for ever. Hence seeds rest unless they are needed.
+ *  4. The first slots are the config file's members without this node, in its order, from the start on and for ever:
  *     the rules of the first start count on them.
  */
 #ifndef HOLDFAST_PEER_SLOTS_H
@@ -31,6 +33,8 @@ struct peer_slot {
     bool seed;                      /* by `join`: never let go, its name may not be known */
     bool found;                     /* by SRV records: as a seed, until they name it no more */
     bool stranger;                  /* called us; goes when its place is needed or it is a member */
+    bool resting;                   /* a seed without a name that is not dialled now ... */
+    bool twin;                      /* ... because it led to a node that has a slot of its own */
     char name[MEMBER_NAME_MAX + 1]; /* "": whoever answers at the address */
     char address[MEMBER_ADDRESS_MAX + 1];
     char second[MEMBER_ADDRESS_MAX + 1]; /* tried in turn with the first; "": none */
@@ -60,6 +64,13 @@ size_t peer_slots_add_stranger(struct peer_slots *s, const char *name, const cha
 /* Whoever answered at a seed's address is called so. False: this name is another slot's already, or our own;
  * the seed's slot is then not needed. */
 bool peer_slots_name_seed(struct peer_slots *s, size_t at, const char *name);
+/*
+ * The address of a seed turned out to be that of the node `name`, which has a slot of its own: the seed rests. That slot
+ * tries the seed's address in turn with its own, if it has no second one yet. Returns that slot; SIZE_MAX: it is ourselves.
+ */
+size_t peer_slots_rest_twin(struct peer_slots *s, size_t at, const char *name);
+/* Seeds without a name are dialled if they are wanted, but for twins; `afresh`: those, too, once more. */
+void peer_slots_rest(struct peer_slots *s, bool wanted, bool afresh, bool changed[PEER_SLOTS_MAX]);
 /* A target of SRV records turned out to be a node that has a slot of its own: free again. True if it was one. */
 bool peer_slots_drop_found(struct peer_slots *s, size_t at);
 /* A stranger is gone: its slot is free again. True if it was one. */

@@ -196,6 +196,9 @@ static void arm(struct raft_actor *a, uint64_t now_us)
     if (a->stopping && at_us > a->stop_at_us) {
         at_us = a->stop_at_us;
     }
+    if (at_us > a->look_for_peers_us) {
+        at_us = a->look_for_peers_us;
+    }
     if (raft_actor_is_blank(a) && !a->quiet_seen && at_us > a->quiet_at_us) {
         at_us = a->quiet_at_us;
     }
@@ -550,6 +553,7 @@ static void step_and_carry_out(struct raft_actor *a, uint64_t now_us)
 {
     a->now_us = now_us;
     raft_founding_consider(a, now_us);
+    a->look_for_peers_us = raft_peers_look(&a->peers, now_us);
     raft_proposals_held(a, now_us);
     raft_proposals_led(a, now_us);
     raft_members_flush(a, now_us);

@@ -8,9 +8,11 @@ static void tell_target(struct raft_peers *p, size_t at)
 {
     const struct peer_slot *slot = &p->slots.items[at];
     struct peer_target *target = MSG_NEW(struct peer_target, PEER_TARGET, NULL);
-    memcpy(target->name, slot->name, sizeof(target->name));
-    memcpy(target->address, slot->address, sizeof(target->address));
-    memcpy(target->second, slot->second, sizeof(target->second));
+    if (!slot->resting) {
+        memcpy(target->name, slot->name, sizeof(target->name));
+        memcpy(target->address, slot->address, sizeof(target->address));
+        memcpy(target->second, slot->second, sizeof(target->second));
+    }
     ACTOR_SEND(p->to->peers[at], target);
 }
 
@@ -35,15 +37,19 @@ static void tell_listener(struct raft_peers *p)
     ACTOR_SEND(p->to->listener, names);
 }
 
-/* SRV records are asked for while we belong to no cluster, and while nobody is connected. */
-static void want_discovery(struct raft_peers *p)
+static bool is_alone(const struct raft_peers *p)
 {
-    bool wanted = p->own.cluster_id == 0;
     bool alone = true;
     for (size_t i = 0; i < p->slots.count; i++) {
         alone = alone && !p->heard[i].heard;
     }
-    wanted = wanted || alone;
+    return alone;
+}
+
+/* SRV records are asked for while we belong to no cluster, and while nobody is connected. */
+static void want_discovery(struct raft_peers *p)
+{
+    bool wanted = p->own.cluster_id == 0 || is_alone(p);
     if (p->to->discovery == NULL || wanted == p->discovery_wanted) {
         return;
     }
@@ -61,7 +67,7 @@ static void slot_changed(struct raft_peers *p, size_t at)
         memset(&p->heard[at], 0, sizeof(p->heard[at]));
     }
     if (!p->running[at]) {
-        if (!slot->used) {
+        if (!slot->used || slot->resting) {
             return;
         }
         p->running[at] = true;
@@ -82,17 +88,45 @@ void raft_peers_init(struct raft_peers *p, const struct config *config,
     size_t count = to->peer_slot_count > to->peer_count ? to->peer_slot_count : to->peer_count;
     peer_slots_init(&p->slots, config, count);
     p->discovery_wanted = true;
+    p->patience_us = SEEDS_ELECTION_TIMEOUTS * 1000 * (uint64_t)config->raft.election_timeout_ms;
+    p->lost_at_us = UINT64_MAX;
+    p->has_seeds = config->join_count > 0;
+    p->dirty = true;
     for (size_t i = 0; i < count; i++) {
         p->running[i] = i < to->peer_count;
-        if (p->slots.items[i].seed) {
+        p->slots.items[i].resting = p->slots.items[i].seed; /* until the first look */
+    }
+}
+
+uint64_t raft_peers_look(struct raft_peers *p, uint64_t now_us)
+{
+    bool changed[PEER_SLOTS_MAX] = {false};
+    if (!p->has_seeds || (!p->dirty && now_us < p->lost_at_us)) {
+        return p->lost_at_us; /* it is asked after each batch of messages */
+    }
+    p->dirty = false;
+    bool blank = p->own.cluster_id == 0 || p->configuration.count == 0;
+    bool alone = is_alone(p);
+    bool afresh = alone && now_us >= p->lost_at_us;
+    p->lost = alone && (p->lost || afresh);
+    if (!alone) {
+        p->lost_at_us = UINT64_MAX;
+    } else if (afresh || p->lost_at_us == UINT64_MAX) {
+        p->lost_at_us = now_us + p->patience_us;
+    }
+    peer_slots_rest(&p->slots, blank || p->lost, afresh, changed);
+    for (size_t i = 0; i < p->slots.count; i++) {
+        if (changed[i]) {
             slot_changed(p, i);
         }
     }
+    return p->lost_at_us;
 }
 
 void raft_peers_identity(struct raft_peers *p, const struct peer_hello *own,
                          const struct configuration *configuration)
 {
+    p->dirty = true;
     bool changed[PEER_SLOTS_MAX] = {false};
     p->own = *own;
     p->configuration = *configuration;
@@ -124,6 +158,7 @@ void raft_peers_identity(struct raft_peers *p, const struct peer_hello *own,
 
 size_t raft_peers_up(struct raft_peers *p, const struct raft_peer_up *up)
 {
+    p->dirty = true;
     size_t at = up->peer_index;
     if (at >= p->slots.count || !p->slots.items[at].used) {
         return SIZE_MAX;
@@ -139,8 +174,14 @@ size_t raft_peers_up(struct raft_peers *p, const struct raft_peer_up *up)
         } else if (peer_slots_drop_found(&p->slots, at)) {
             slot_changed(p, at);
             return SIZE_MAX;
+        } else {
+            size_t other = peer_slots_rest_twin(&p->slots, at, up->hello.name);
+            slot_changed(p, at);
+            if (other != SIZE_MAX) {
+                tell_target(p, other); /* it may have got a second address */
+            }
+            return SIZE_MAX;
         }
-        /* else it is known by another slot, and this connection is only good for news */
     }
     p->heard[at].heard = true;
     p->heard[at].hello = up->hello;
@@ -150,6 +191,7 @@ size_t raft_peers_up(struct raft_peers *p, const struct raft_peer_up *up)
 
 size_t raft_peers_down(struct raft_peers *p, const struct raft_peer_down *down)
 {
+    p->dirty = true;
     size_t at = down->peer_index;
     if (at >= p->slots.count || p->heard[at].hello.member_id != down->member_id) {
         return SIZE_MAX;
@@ -176,6 +218,7 @@ void raft_peers_seeds(struct raft_peers *p, const struct raft_seeds *seeds)
 
 void raft_peers_stranger(struct raft_peers *p, struct peer_socket **socket)
 {
+    p->dirty = true;
     struct peer_socket *m = *socket;
     *socket = NULL;
     size_t at = peer_slots_find(&p->slots, m->hello.name);

@@ -7,7 +7,8 @@
  *
  * Invariants
  *  1. A spare peer actor is started when it gets its first target, and hears our identity before it.
- *  2. heard[i] is of the node that slot i stands for; a slot that gets another node forgets it.
+ *  2. Seeds (`join`) are dialled while no member is known and while nobody was heard for SEEDS_ELECTION_TIMEOUTS.
+ *  3. heard[i] is of the node that slot i stands for; a slot that gets another node forgets it.
  */
 #ifndef HOLDFAST_RAFT_PEERS_H
 #define HOLDFAST_RAFT_PEERS_H
@@ -16,17 +17,23 @@
 #include "node.h"
 #include "peer_slots.h"
 
+#define SEEDS_ELECTION_TIMEOUTS 2
+
 struct raft_peers {
     const struct node_actors *to; /* borrowed */
     struct peer_slots slots;
     struct bootstrap_peer heard[PEER_SLOTS_MAX];
     bool running[PEER_SLOTS_MAX];
     bool discovery_wanted;
+    bool has_seeds, dirty; /* there are any; something has changed since the last look */
+    uint64_t patience_us;
+    bool lost;           /* nobody has been heard for so long */
+    uint64_t lost_at_us; /* nobody is heard: then we are, and again and again; else UINT64_MAX */
     struct peer_hello own;
     struct configuration configuration; /* as told last */
 };
 
-/* Seeds are targeted at once. `to` is borrowed and complete. */
+/* `to` is borrowed and complete. */
 void raft_peers_init(struct raft_peers *p, const struct config *config,
                      const struct peer_hello *own, const struct configuration *configuration,
                      const struct node_actors *to);
@@ -39,6 +46,8 @@ size_t raft_peers_up(struct raft_peers *p, const struct raft_peer_up *up);
 size_t raft_peers_down(struct raft_peers *p, const struct raft_peer_down *down);
 /* What SRV records name now. */
 void raft_peers_seeds(struct raft_peers *p, const struct raft_seeds *seeds);
+/* Whether seeds are needed. Returns when to look again; UINT64_MAX: when something has changed. */
+uint64_t raft_peers_look(struct raft_peers *p, uint64_t now_us);
 /* A node that no actor talks to has called; the socket moves on, or goes with the message. */
 void raft_peers_stranger(struct raft_peers *p, struct peer_socket **socket);
 /* The slot of the member id; SIZE_MAX: it was not heard. */

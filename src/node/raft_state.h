@@ -43,6 +43,7 @@ struct raft_actor {
 
     uint64_t now_us; /* of the handler running */
     struct raft_peers peers;
+    uint64_t look_for_peers_us; /* when to look at them again */
     struct raft_members members;
     struct raft_pilot pilot;
     bool stopping;

@@ -150,6 +150,26 @@ class Growing(WithCluster):
         self.assertEqual(cluster["n2"].client.range("a").kvs[0].value, b"1")
         self.finish(cluster)
 
+    def test_seeds_rest_in_a_cluster(self):
+        """Once there is a log that names the members, `join` leads to nodes that have connections already: a second one to
+        the same node would cut the first off at its end, and so on for ever."""
+        cluster = self.cluster_of(3)
+        self.wait_voters(cluster["n1"], ["n1", "n2", "n3"])
+        for node in cluster:  # as people write it: everybody, but the node itself
+            self.assertEqual(node.terminate(), 0)
+            node.write_config([node], join=[n for n in cluster if n is not node])
+        for node in cluster:
+            node.start()
+        cluster.wait_healthy()
+        for i in range(100):
+            cluster[f"n{i % 3 + 1}"].client.put("a", str(i))
+            time.sleep(0.01)
+        for node in cluster:
+            lately = node.log_text().rpartition("---- start")[2]
+            self.assertEqual(lately.count("peer connection lost"), 0, node.name)
+            self.assertLessEqual(lately.count("receiving from peer"), 2, node.name)
+        self.finish(cluster)
+
     def test_scale_by_one_number(self):
         """Part 7: 3 -> 5 -> 3 by the wish, under load."""
         cluster = self.cluster_of(5, voters=3)

@@ -97,6 +97,41 @@ static void seeds_get_names(void)
     check(&s);
 }
 
+/* A seed is dialled while it is wanted; one that led to a node with a slot of its own would push that slot's
+ * connection out at the other end, so it rests, and its address is that slot's second. */
+static void seeds_rest(void)
+{
+    struct config config;
+    struct configuration c;
+    struct peer_slots s;
+    bool changed[PEER_SLOTS_MAX] = {false};
+    config_make(&config, 1, 3);
+    peer_slots_init(&s, &config, PEER_SLOTS_MAX);
+    peer_slots_rest(&s, true, false, changed);
+    CU_ASSERT_FALSE(changed[0] || changed[1] || changed[2]); /* as they were made */
+    CU_ASSERT_TRUE(peer_slots_name_seed(&s, 0, "n5"));
+    CU_ASSERT_EQUAL(peer_slots_rest_twin(&s, 1, "n5"), 0);
+    CU_ASSERT_STRING_EQUAL(s.items[0].second, "seed2:1");
+    CU_ASSERT_EQUAL(peer_slots_rest_twin(&s, 2, "n5"), 0);
+    CU_ASSERT_STRING_EQUAL(s.items[0].second, "seed2:1"); /* it has one */
+    CU_ASSERT_TRUE(s.items[1].resting && s.items[2].resting);
+    peer_slots_rest(&s, true, false, changed);
+    CU_ASSERT_TRUE(s.items[1].resting && s.items[2].resting && !s.items[0].resting);
+    peer_slots_rest(&s, true, true, changed);
+    CU_ASSERT_FALSE(s.items[1].resting || s.items[2].resting);
+    CU_ASSERT_TRUE(changed[1] && changed[2] && !changed[0]);
+
+    memset(changed, 0, sizeof(changed));
+    peer_slots_rest(&s, false, false, changed);
+    CU_ASSERT_TRUE(changed[1] && changed[2] && !changed[0]); /* what has a name is a node's */
+    members_make(&c, 1, 5);
+    peer_slots_update(&s, &c, changed);
+    CU_ASSERT_TRUE(s.items[1].resting && !s.items[0].resting);
+    CU_ASSERT_EQUAL(peer_slots_find(&s, "n5"), 0);
+    CU_ASSERT_EQUAL(peer_slots_rest_twin(&s, 1, "n1"), SIZE_MAX); /* ourselves */
+    check(&s);
+}
+
 static void strangers_make_room(void)
 {
     struct config config;
@@ -234,5 +269,5 @@ static void nothing_that_is_allowed_is_too_much(void)
 }
 
 SUITE("node: peer slots", TEST(nothing_that_is_allowed_is_too_much),
-      TEST(listed_nodes_keep_their_places), TEST(seeds_get_names), TEST(strangers_make_room),
-      TEST(targets_come_and_go), TEST(targets_are_bounded))
+      TEST(listed_nodes_keep_their_places), TEST(seeds_get_names), TEST(seeds_rest),
+      TEST(strangers_make_room), TEST(targets_come_and_go), TEST(targets_are_bounded))
