@@ -148,6 +148,8 @@ struct view cli_view(const ProtobufCBinaryData *b);
 int64_t cli_revision_of(const Etcdserverpb__ResponseHeader *header);
 /* Append the message's octets; `data` is not NULL afterwards, though the message may be empty. */
 void cli_pack(const ProtobufCMessage *message, struct buffer *out);
+/* Print what an endpoint answered (GRPC_... and its text), with a word of explanation where there is one; CLI_FAILED. */
+enum cli_exit cli_refused(const char *endpoint, int status, const char *text);
 /* Print, and CLI_USAGE. */
 enum cli_exit cli_usage(const char *text);
 /* Print that the answer makes no sense, free it, and CLI_FAILED. */

@@ -371,7 +371,7 @@ enum err grpc_channel_start(const char *address, uint32_t timeout_ms, struct grp
     return OK;
 }
 
-static uint64_t clock_ms(void)
+uint64_t grpc_channel_clock_ms(void)
 {
     struct timespec now;
     (void)clock_gettime(CLOCK_MONOTONIC, &now);
@@ -384,7 +384,7 @@ enum err grpc_channel_open(const char *address, uint32_t timeout_ms, struct grpc
     struct grpc_channel *channel = NULL;
     enum err error = grpc_channel_start(address, timeout_ms, &channel, problem, problem_size);
     while (error == OK && channel->connecting) {
-        uint64_t now_ms = clock_ms();
+        uint64_t now_ms = grpc_channel_clock_ms();
         uint64_t due_ms = UINT64_MAX;
         error = grpc_channel_tick(channel, now_ms, &due_ms);
         if (error == OK) {

@@ -82,6 +82,8 @@ void grpc_call_cancel(struct grpc_call **call);
 int grpc_channel_fd(const struct grpc_channel *channel);
 short grpc_channel_events(const struct grpc_channel *channel); /* what to poll for */
 bool grpc_channel_is_connected(const struct grpc_channel *channel);
+/* Milliseconds of CLOCK_MONOTONIC: what the now_ms of these functions are read from. */
+uint64_t grpc_channel_clock_ms(void);
 /* Connect, read and write what is possible now. ERR_CLOSED: all calls have been ended with `transport`. */
 MUST_USE enum err grpc_channel_work(struct grpc_channel *channel);
 /*

@@ -28,13 +28,12 @@ static void begin(struct holder *h, const char *path, const ProtobufCMessage *re
     buffer_free(&packed);
 }
 
-static void fail(struct holder *h, const char *text, bool unimplemented)
+static void fail(struct holder *h, int status, const char *text)
 {
-    fprintf(stderr, "holdfastctl: %s: %s%s\n", cli_loop_endpoint(h->loop), text,
-            unimplemented ? "\n  this server does not have that call yet" : "");
+    enum cli_exit code = cli_refused(cli_loop_endpoint(h->loop), status, text);
     h->state = HOLDER_OVER;
     lease_keeper_stop(&h->keeper);
-    h->user->failed(h->context, CLI_FAILED);
+    h->user->failed(h->context, code);
 }
 
 static void lose(struct holder *h, const char *why)
@@ -186,10 +185,6 @@ static void on_answer(void *context, const struct grpc_answer *answer)
         cli_loop_break(h->loop, "connection broke");
         return;
     }
-    if (answer->status == GRPC_UNIMPLEMENTED) {
-        fail(h, answer->message, true);
-        return;
-    }
     if (answer->status == GRPC_UNAVAILABLE || answer->status == GRPC_CANCELED ||
         (answer->status != GRPC_OK && strstr(answer->message, "lease not found") != NULL) ||
         (answer->status != GRPC_OK && strstr(answer->message, "session is expired") != NULL)) {
@@ -198,7 +193,7 @@ static void on_answer(void *context, const struct grpc_answer *answer)
         return;
     }
     if (answer->status != GRPC_OK) {
-        fail(h, answer->message, false);
+        fail(h, answer->status, answer->message);
         return;
     }
     bool understood = true;
@@ -217,7 +212,7 @@ static void on_answer(void *context, const struct grpc_answer *answer)
         break;
     }
     if (!understood) {
-        fail(h, "the answer cannot be read; is it an etcd v3 server?", false);
+        fail(h, GRPC_OK, "the answer cannot be read; is it an etcd v3 server?");
     }
 }
 
@@ -264,7 +259,7 @@ void holder_start(struct holder *h)
 {
     h->state = HOLDER_GRANT;
     h->give_up_ms =
-        h->arguments->wait_ms == 0 ? UINT64_MAX : cli_clock_ms() + h->arguments->wait_ms;
+        h->arguments->wait_ms == 0 ? UINT64_MAX : grpc_channel_clock_ms() + h->arguments->wait_ms;
     h->keeper.loop = h->loop;
     h->keeper.user = &keeper_user;
     h->keeper.context = h;

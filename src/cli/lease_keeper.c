@@ -48,10 +48,9 @@ static void on_done(void *context, const struct grpc_answer *answer)
     k->call = NULL;
     k->sent_ms = 0;
     if (!answer->transport && answer->status == GRPC_UNIMPLEMENTED) {
-        fprintf(stderr, "holdfastctl: %s: %s\n  this server does not have that call yet\n",
-                cli_loop_endpoint(k->loop), answer->message);
         lease_keeper_stop(k);
-        cli_loop_stop(k->loop, CLI_FAILED);
+        cli_loop_stop(k->loop,
+                      cli_refused(cli_loop_endpoint(k->loop), answer->status, answer->message));
         return;
     }
     /* No leader, a deposed one, a node that stops: another may know better. The time is what decides. */

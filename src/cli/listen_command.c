@@ -54,10 +54,8 @@ static void on_done(void *context, const struct grpc_answer *answer)
                        answer->message[0] != '\0' ? answer->message : "ended the stream");
         return;
     }
-    fprintf(stderr, "holdfastctl: %s: %s%s\n", cli_loop_endpoint(&listen->loop), answer->message,
-            answer->status == GRPC_UNIMPLEMENTED ? "\n  this server does not have that call yet"
-                                                 : "");
-    cli_loop_stop(&listen->loop, CLI_FAILED);
+    cli_loop_stop(&listen->loop,
+                  cli_refused(cli_loop_endpoint(&listen->loop), answer->status, answer->message));
 }
 
 static void on_up(void *context)
@@ -91,25 +89,13 @@ static void on_signal(void *context, int number, bool from_terminal)
     cli_loop_stop(&listen->loop, CLI_OK);
 }
 
-static uint64_t on_due(void *context)
-{
-    UNUSED(context);
-    return UINT64_MAX;
-}
-
-static void on_tick(void *context, uint64_t now_ms)
-{
-    UNUSED(context);
-    UNUSED(now_ms);
-}
-
 enum cli_exit command_elect_listen(const struct cli_arguments *arguments)
 {
     if (arguments->word_count != 2 || arguments->words[1][0] == '\0') {
         return cli_usage("elect --listen NAME");
     }
     static const struct cli_loop_user loop_user = {
-        .up = on_up, .down = on_down, .signal = on_signal, .due_ms = on_due, .tick = on_tick};
+        .up = on_up, .down = on_down, .signal = on_signal};
     struct listen listen = {.arguments = arguments};
     cli_loop_start(&listen.loop, arguments, &loop_user, &listen);
     enum cli_exit code = cli_loop_run(&listen.loop);

@@ -7,18 +7,10 @@
 #include <string.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #define RETRY_MS_LEAST 100
 #define RETRY_MS_MOST  2000
-
-uint64_t cli_clock_ms(void)
-{
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 const char *cli_loop_endpoint(const struct cli_loop *loop)
 {
@@ -174,7 +166,7 @@ void cli_loop_start(struct cli_loop *loop, const struct cli_arguments *arguments
     loop->arguments = arguments;
     loop->user = user;
     loop->context = context;
-    loop->now_ms = cli_clock_ms();
+    loop->now_ms = grpc_channel_clock_ms();
     catch_signals(loop);
 }
 
@@ -183,14 +175,19 @@ static uint64_t least(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
+static uint64_t user_due_ms(const struct cli_loop *loop)
+{
+    return loop->user->due_ms != NULL ? loop->user->due_ms(loop->context) : UINT64_MAX;
+}
+
 /* What time alone makes due. The time until the next such moment, or -1. */
 static int on_time(struct cli_loop *loop)
 {
-    loop->now_ms = cli_clock_ms();
-    uint64_t due_ms = loop->user->due_ms(loop->context);
+    loop->now_ms = grpc_channel_clock_ms();
+    uint64_t due_ms = user_due_ms(loop);
     if (due_ms <= loop->now_ms) {
         loop->user->tick(loop->context, loop->now_ms);
-        due_ms = loop->user->due_ms(loop->context);
+        due_ms = user_due_ms(loop);
     }
     if (!loop->stopped && loop->channel == NULL && loop->now_ms >= loop->dial_at_ms) {
         dial(loop);
@@ -233,7 +230,7 @@ enum cli_exit cli_loop_run(struct cli_loop *loop)
             fprintf(stderr, "holdfastctl: poll: %s\n", strerror(errno));
             cli_loop_stop(loop, CLI_FAILED);
         }
-        loop->now_ms = cli_clock_ms();
+        loop->now_ms = grpc_channel_clock_ms();
         read_signals(loop);
         if (!loop->stopped && reads && ready[1].revents != 0) {
             after_work(loop, grpc_channel_work(loop->channel));

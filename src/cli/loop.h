@@ -33,7 +33,7 @@ struct cli_loop_user {
     void (*signal)(void *context, int number, bool from_terminal);
     void (*child)(void *context,
                   int wait_status);    /* the child has ended; NULL if none is started */
-    uint64_t (*due_ms)(void *context); /* when `tick` is wanted; UINT64_MAX: not */
+    uint64_t (*due_ms)(void *context); /* when `tick` is wanted; UINT64_MAX: not; NULL: never */
     void (*tick)(void *context, uint64_t now_ms);
 };
 
@@ -74,7 +74,6 @@ void cli_loop_break(struct cli_loop *loop, const char *why);
 /* While paused nothing is read, so that the server holds back what it has (flow control). */
 void cli_loop_pause(struct cli_loop *loop, bool paused);
 const char *cli_loop_endpoint(const struct cli_loop *loop);
-uint64_t cli_clock_ms(void);
 
 /*
  * Start a child. It dies with this process (SIGTERM), and is waited for by the loop.

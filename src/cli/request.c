@@ -2,6 +2,8 @@
 /* request.c: what the commands need to make requests and to look at answers. */
 #include "cli.h"
 
+#include "net/grpc.h"
+
 #include <string.h>
 
 ProtobufCBinaryData cli_binary(struct view v)
@@ -21,6 +23,13 @@ struct view cli_view(const ProtobufCBinaryData *b)
 int64_t cli_revision_of(const Etcdserverpb__ResponseHeader *header)
 {
     return header == NULL ? 0 : header->revision;
+}
+
+enum cli_exit cli_refused(const char *endpoint, int status, const char *text)
+{
+    fprintf(stderr, "holdfastctl: %s: %s%s\n", endpoint, text,
+            status == GRPC_UNIMPLEMENTED ? "\n  this server does not have that call yet" : "");
+    return CLI_FAILED;
 }
 
 enum cli_exit cli_usage(const char *text)

@@ -6,7 +6,6 @@
 
 #include <poll.h>
 #include <string.h>
-#include <time.h>
 
 struct waiting_call {
     bool done, transport, refused;
@@ -24,23 +23,16 @@ static void take_answer(void *context, const struct grpc_answer *answer)
     waiting->answer.body = bytes_copy(answer->body);
 }
 
-static uint64_t now_ms(void)
-{
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 /* Work until the call is done or time is up. False: time is up. */
 static bool work_until_done(struct grpc_channel *channel, struct waiting_call *waiting,
                             uint32_t timeout_ms)
 {
-    uint64_t end_ms = now_ms() + timeout_ms;
+    uint64_t end_ms = grpc_channel_clock_ms() + timeout_ms;
     while (!waiting->done) {
         if (grpc_channel_work(channel) != OK || waiting->done) {
             break;
         }
-        uint64_t at_ms = now_ms();
+        uint64_t at_ms = grpc_channel_clock_ms();
         if (at_ms >= end_ms) {
             return false;
         }
@@ -131,17 +123,13 @@ static bool leaves_open(const struct cli_answer *answer)
 static enum cli_exit say_refused(const struct cli_arguments *arguments, size_t at,
                                  const struct cli_answer *answer, bool write)
 {
-    const char *next = "";
-    enum cli_exit code = CLI_FAILED;
+    enum cli_exit code = cli_refused(arguments->endpoints[at], answer->status, answer->message);
     if (write && leaves_open(answer)) {
+        fprintf(stderr, "  the write may have happened; read the key before writing again\n");
         code = CLI_UNKNOWN;
-        next = "\n  the write may have happened; read the key before writing again";
     } else if (answer->status == GRPC_UNAVAILABLE) {
-        next = "\n  look at the cluster with: holdfastctl status";
-    } else if (answer->status == GRPC_UNIMPLEMENTED) {
-        next = "\n  this server does not have that call yet";
+        fprintf(stderr, "  look at the cluster with: holdfastctl status\n");
     }
-    fprintf(stderr, "holdfastctl: %s: %s%s\n", arguments->endpoints[at], answer->message, next);
     return code;
 }
 

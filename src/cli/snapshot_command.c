@@ -138,10 +138,8 @@ static void on_done(void *context, const struct grpc_answer *answer)
         return;
     }
     if (answer->status != GRPC_OK) {
-        fprintf(stderr, "holdfastctl: %s: %s%s\n", cli_loop_endpoint(&save->loop), answer->message,
-                answer->status == GRPC_UNIMPLEMENTED ? "\n  this server does not have that call yet"
-                                                     : "");
-        cli_loop_stop(&save->loop, CLI_FAILED);
+        cli_loop_stop(&save->loop,
+                      cli_refused(cli_loop_endpoint(&save->loop), answer->status, answer->message));
     } else if (!tail_is_right(&save->digest)) {
         fprintf(stderr,
                 "holdfastctl: %s: the snapshot is damaged: its SHA-256 is not that of what came\n",

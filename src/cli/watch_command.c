@@ -333,18 +333,6 @@ static void on_signal(void *context, int number, bool from_terminal)
     }
 }
 
-static uint64_t on_due(void *context)
-{
-    UNUSED(context);
-    return UINT64_MAX;
-}
-
-static void on_tick(void *context, uint64_t now_ms)
-{
-    UNUSED(context);
-    UNUSED(now_ms);
-}
-
 static enum cli_exit check(const struct cli_arguments *a)
 {
     if (a->word_count < 2 || a->word_count > 3) {
@@ -367,12 +355,8 @@ static enum cli_exit check(const struct cli_arguments *a)
 
 enum cli_exit command_watch(const struct cli_arguments *arguments)
 {
-    static const struct cli_loop_user loop_user = {.up = on_up,
-                                                   .down = on_down,
-                                                   .signal = on_signal,
-                                                   .child = on_child,
-                                                   .due_ms = on_due,
-                                                   .tick = on_tick};
+    static const struct cli_loop_user loop_user = {
+        .up = on_up, .down = on_down, .signal = on_signal, .child = on_child};
     static const struct watch_stream_user stream_user = {
         .created = on_created, .events = on_events, .progress = on_progress, .ended = on_ended};
     enum cli_exit code = check(arguments);

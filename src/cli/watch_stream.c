@@ -100,10 +100,7 @@ static void on_done(void *context, const struct grpc_answer *answer)
         cli_loop_break(w->loop, answer->status == GRPC_OK ? "ended the watch" : answer->message);
         return;
     }
-    fprintf(stderr, "holdfastctl: %s: %s%s\n", cli_loop_endpoint(w->loop), answer->message,
-            answer->status == GRPC_UNIMPLEMENTED ? "\n  this server does not have that call yet"
-                                                 : "");
-    end(w, CLI_FAILED);
+    end(w, cli_refused(cli_loop_endpoint(w->loop), answer->status, answer->message));
 }
 
 /* A stream that the server reset alone, the connection being whole, is a break like any other. */
