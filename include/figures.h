@@ -5,7 +5,7 @@
  * private statistics (style: nothing is shared) and passes it on.
  *
  * The way is a list of stops in the message: an actor joins in by one kind in its enum, figures_pass_on in its
- * handler, and a line in figures_create's list.
+ * handler, and a line in figures_create's list. Which peer actors run only the raft actor knows: it adds them.
  *
  * Never a number that is made up: what nobody counts is not in here.
  */
@@ -18,9 +18,9 @@
 #include "raft.h"
 #include "store.h"
 
-#define FIGURES_STOPS_MAX 96 /* client actors, peers, and the rest; figures.c looks */
-#define FIGURES_METHODS   48 /* more than there are kinds of methods */
-#define FIGURES_CODES     17 /* gRPC's */
+#define FIGURES_STOPS_MAX 112 /* client actors, peers, and the rest; figures.c looks */
+#define FIGURES_METHODS   48  /* more than there are kinds of methods */
+#define FIGURES_CODES     17  /* gRPC's */
 
 struct figures_stop {
     struct actor *actor;
@@ -79,6 +79,8 @@ struct node_actors;
 /* A message for the way through all actors of the node; the last stop is `asker` with its kind. */
 struct figures *figures_create(const struct node_actors *actors, struct actor *asker,
                                uint32_t asker_kind, uint64_t request_id);
+/* This stop comes next, before those that are left. */
+void figures_visit(struct figures *m, struct actor *actor, uint32_t kind);
 /* The actor running adds what the runner knows of it, and sends the message on. *m moves. */
 void figures_pass_on(struct figures **m);
 

@@ -7,6 +7,8 @@
 #include "message.h"
 #include "node.h"
 
+#include <string.h>
+
 static void add_stop(struct figures *m, struct actor *actor, uint32_t kind)
 {
     if (actor != NULL) {
@@ -18,7 +20,8 @@ static void add_stop(struct figures *m, struct actor *actor, uint32_t kind)
 struct figures *figures_create(const struct node_actors *actors, struct actor *asker,
                                uint32_t asker_kind, uint64_t request_id)
 {
-    _Static_assert(CLIENTS_MAX + MEMBERS_MAX + 5 <= FIGURES_STOPS_MAX, "every actor has its stop");
+    _Static_assert(CLIENTS_MAX + PEER_SLOTS_MAX + 5 <= FIGURES_STOPS_MAX,
+                   "every actor has its stop");
     struct figures *m = MSG_NEW(struct figures, asker_kind, NULL);
     m->request_id = request_id;
     add_stop(m, actors->raft, RAFT_FIGURES);
@@ -26,9 +29,6 @@ struct figures *figures_create(const struct node_actors *actors, struct actor *a
     add_stop(m, actors->apply, APPLY_FIGURES);
     add_stop(m, actors->flush, FLUSH_FIGURES);
     add_stop(m, actors->watch, WATCH_FIGURES);
-    for (size_t i = 0; i < actors->peer_count; i++) {
-        add_stop(m, actors->peers[i], PEER_FIGURES);
-    }
     for (size_t i = 0; i < actors->client_count; i++) {
         if (actors->clients[i] != asker) {
             add_stop(m, actors->clients[i], CLIENT_FIGURES);
@@ -36,6 +36,16 @@ struct figures *figures_create(const struct node_actors *actors, struct actor *a
     }
     add_stop(m, asker, asker_kind);
     return m;
+}
+
+void figures_visit(struct figures *m, struct actor *actor, uint32_t kind)
+{
+    ASSERT(m->stop_count < FIGURES_STOPS_MAX);
+    ASSERT(m->stop_at < m->stop_count); /* the last stop stays the last */
+    struct figures_stop *next = &m->stops[m->stop_at];
+    memmove(next + 1, next, (m->stop_count - m->stop_at) * sizeof(*next));
+    *next = (struct figures_stop){.actor = actor, .kind = kind};
+    m->stop_count++;
 }
 
 void figures_pass_on(struct figures **m)

@@ -125,7 +125,7 @@ static void take_target(struct peer *p, const struct peer_target *target, uint64
 
 static void give_figures(const struct peer *p, struct figures *figures)
 {
-    if (figures->peer_count < MEMBERS_MAX) {
+    if (p->known.member_id != 0 && figures->peer_count < MEMBERS_MAX) {
         struct figures_peer *own = &figures->peers[figures->peer_count++];
         memcpy(own->name, p->settings.name, sizeof(own->name));
         own->member_id = p->known.member_id;

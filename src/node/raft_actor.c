@@ -522,6 +522,7 @@ static void handle(void *self, struct msg *m, uint64_t now_us)
         figures->space = a->space;
         figures->leader_changes = a->leader_changes;
         figures->proposals_failed = a->proposals_failed;
+        raft_peers_figures(&a->peers, figures);
         figures_pass_on(&figures);
         return;
     }

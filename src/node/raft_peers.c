@@ -269,6 +269,15 @@ void raft_peers_send(struct raft_peers *p, struct raft_message *message)
     ACTOR_SEND(p->to->peers[at], send);
 }
 
+void raft_peers_figures(const struct raft_peers *p, struct figures *figures)
+{
+    for (size_t i = p->slots.count; i > 0; i--) {
+        if (p->running[i - 1] && p->slots.items[i - 1].used) {
+            figures_visit(figures, p->to->peers[i - 1], PEER_FIGURES);
+        }
+    }
+}
+
 const char *raft_peers_name(const struct raft_peers *p, size_t at)
 {
     if (at >= p->slots.count) {

@@ -54,6 +54,8 @@ void raft_peers_stranger(struct raft_peers *p, struct peer_socket **socket);
 size_t raft_peers_of_member(const struct raft_peers *p, uint64_t member_id);
 /* Moves what the message owns. Dropped where no connection is known: the protocol repeats itself. */
 void raft_peers_send(struct raft_peers *p, struct raft_message *message);
+/* The figures go to all peer actors next that have somebody to talk to. */
+void raft_peers_figures(const struct raft_peers *p, struct figures *figures);
 const char *raft_peers_name(const struct raft_peers *p, size_t at);
 
 #endif
