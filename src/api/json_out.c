@@ -102,30 +102,19 @@ static void write_name(const ProtobufCFieldDescriptor *field, bool *first, struc
 static enum err write_packed(const ProtobufCFieldDescriptor *field, struct view octets, bool *any,
                              struct buffer *out)
 {
-    while (octets.size > 0) {
-        struct found element = {0};
-        unsigned shift = 0;
-        bool more = true;
-        while (more) {
-            if (octets.size == 0 || shift > 63) {
-                return ERR_MALFORMED;
-            }
-            element.number |= (uint64_t)(octets.data[0] & 0x7f) << shift;
-            more = octets.data[0] >= 0x80;
-            shift += 7;
-            octets.data++;
-            octets.size--;
-        }
+    struct proto_reader elements = proto_reader_of(octets);
+    uint64_t number = 0;
+    while (proto_packed_next(&elements, &number)) {
         if (*any) {
             buffer_u8(out, ',');
         }
         *any = true;
-        enum err error = write_number(field, element.number, out);
+        enum err error = write_number(field, number, out);
         if (error != OK) {
             return error;
         }
     }
-    return OK;
+    return elements.failed ? ERR_MALFORMED : OK;
 }
 
 static enum err write_repeated(const ProtobufCFieldDescriptor *field, struct view message,

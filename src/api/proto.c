@@ -101,3 +101,8 @@ bool proto_next(struct proto_reader *r)
     }
     return false;
 }
+
+bool proto_packed_next(struct proto_reader *elements, uint64_t *out)
+{
+    return !elements->failed && elements->at < elements->end && take_varint(elements, out);
+}

@@ -100,6 +100,10 @@ static inline struct proto_reader proto_reader_of(struct view in)
  * malformed octets (`failed`). */
 bool proto_next(struct proto_reader *r);
 
+/* The next number of a packed field: of a reader of its octets (proto_reader_of). False at the end or on malformed
+ * octets (`failed`). */
+bool proto_packed_next(struct proto_reader *elements, uint64_t *out);
+
 /* The value of the field found last, or, if it came in another wire type, a failure. */
 static inline uint64_t proto_number(struct proto_reader *r)
 {

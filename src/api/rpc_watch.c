@@ -40,23 +40,12 @@ static void filters_add(struct watch_call *c, struct proto_reader *r)
         filter_add(c, proto_number(r));
         return;
     }
+    struct proto_reader elements = proto_reader_of(r->octets);
     uint64_t number = 0;
-    unsigned shift = 0;
-    for (size_t i = 0; i < r->octets.size; i++) {
-        uint8_t octet = r->octets.data[i];
-        if (shift >= 70) {
-            r->failed = true;
-            return;
-        }
-        number |= shift < 64 ? (uint64_t)(octet & 0x7f) << shift : 0;
-        shift += 7;
-        if ((octet & 0x80) == 0) {
-            filter_add(c, number);
-            number = 0;
-            shift = 0;
-        }
+    while (proto_packed_next(&elements, &number)) {
+        filter_add(c, number);
     }
-    r->failed = r->failed || shift != 0;
+    r->failed = r->failed || elements.failed;
 }
 
 static bool create_decode(struct view in, struct watch_call *c)

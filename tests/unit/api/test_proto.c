@@ -115,5 +115,37 @@ static void refuses_wrong_wire_type(void)
     CU_ASSERT_TRUE(r.failed);
 }
 
-SUITE("api proto", TEST(numbers_round_trip), TEST(octets_round_trip), TEST(skips_the_unknown),
-      TEST(refuses_malformed), TEST(refuses_wrong_wire_type))
+/* A packed field's numbers, each by proto's own rules: what ends too early or has more than 64 bits fails. */
+static void packed_numbers(void)
+{
+    static const uint8_t three[] = {0x01, 0x80, 0x01, 0xff, 0xff, 0xff, 0xff,
+                                    0xff, 0xff, 0xff, 0xff, 0xff, 0x01};
+    static const uint64_t expected[] = {1, 128, UINT64_MAX};
+    struct proto_reader r = proto_reader_of(view_of(three, sizeof three));
+    uint64_t number = 0;
+    for (size_t i = 0; i < ARRAY_COUNT(expected); i++) {
+        CU_ASSERT_TRUE(proto_packed_next(&r, &number));
+        CU_ASSERT_EQUAL(number, expected[i]);
+    }
+    CU_ASSERT_FALSE(proto_packed_next(&r, &number));
+    CU_ASSERT_FALSE(r.failed);
+
+    r = proto_reader_of(view_of(three, sizeof three - 1)); /* its last octet is lacking */
+    CU_ASSERT_TRUE(proto_packed_next(&r, &number));
+    CU_ASSERT_TRUE(proto_packed_next(&r, &number));
+    CU_ASSERT_FALSE(proto_packed_next(&r, &number));
+    CU_ASSERT_TRUE(r.failed);
+
+    static const uint8_t wide[] = {0x80, 0x80, 0x80, 0x80, 0x80, 0x80,
+                                   0x80, 0x80, 0x80, 0x02, 0x01};
+    r = proto_reader_of(view_of(wide, sizeof wide));
+    CU_ASSERT_FALSE(proto_packed_next(&r, &number));
+    CU_ASSERT_TRUE(r.failed);
+    CU_ASSERT_FALSE(proto_packed_next(&r, &number)); /* and stays so */
+    r = proto_reader_of(view_of(NULL, 0));
+    CU_ASSERT_FALSE(proto_packed_next(&r, &number));
+    CU_ASSERT_FALSE(r.failed);
+}
+
+SUITE("api proto", TEST(packed_numbers), TEST(numbers_round_trip), TEST(octets_round_trip),
+      TEST(skips_the_unknown), TEST(refuses_malformed), TEST(refuses_wrong_wire_type))

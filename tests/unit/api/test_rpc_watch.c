@@ -80,6 +80,10 @@ static void the_others_and_the_oneof(void)
     CU_ASSERT_EQUAL(rpc_watch_decode(VIEW("\x0a\x05k"), &c), ERR_MALFORMED);
     CU_ASSERT_EQUAL(rpc_watch_decode(VIEW("\x08\x05"), &c), ERR_MALFORMED);
     CU_ASSERT_EQUAL(rpc_watch_decode(VIEW("\x0a\x02\x08\x05"), &c), ERR_MALFORMED);
+    /* a packed filter of more than 64 bits */
+    CU_ASSERT_EQUAL(
+        rpc_watch_decode(VIEW("\x0a\x0c\x2a\x0a\x80\x80\x80\x80\x80\x80\x80\x80\x80\x7e"), &c),
+        ERR_MALFORMED);
     CU_ASSERT_EQUAL(c.kind, WATCH_CALL_PROGRESS);
 }
 
