@@ -64,7 +64,8 @@ enum raft_message_type {
  *                         flag_low_space
  *   append_reply          granted = log matched at prev; match_index (durable and matching);
  *                         on refusal: conflict_index, conflict_term (fast back-up, Raft §5.3 end);
- *                         read_round and sent_us echoed; flag_no_vote; disk_age_us, flag_low_space
+ *                         read_round and sent_us echoed; flag_no_vote; disk_age_us, flag_low_space;
+ *                         vote_promise_us
  *   read_index            read_id; the leader answers with the same id
  *   read_index_reply      read_id, read_index, granted (false: ask again, leader not ready or gone)
  *   install_snapshot      last_included_index and _term (with `from` they name the snapshot), offset, chunk,
@@ -94,7 +95,9 @@ struct raft_message {
     uint64_t kv_durable_index; /* append_reply: how far the sender's KV table is durable */
     uint64_t sent_us;          /* the leader's own clock: means nothing to anybody else */
     uint64_t cluster_time_us;  /* how far the leader is in cluster time (cluster_time.c) */
-    uint64_t disk_age_us;      /* of the sender's oldest write that is not durable yet; 0: none */
+    uint64_t
+        vote_promise_us; /* for so long after it heard the leader the sender votes for nobody; 0: who knows */
+    uint64_t disk_age_us; /* of the sender's oldest write that is not durable yet; 0: none */
     bool granted;
     bool flag_transfer; /* vote asked by the leader's own wish: overrides stickiness (trap 6) */
     /* forward_refused: ERR_NOT_LEADER, ERR_OVERLOAD, or ERR_LEADER_CHANGED while it hands over its lead */
@@ -141,8 +144,7 @@ struct raft_boot {
     /* Age of a write that is not durable at which a leader gives way to members whose disks work, and from which on
      * this node does not stand for election (trap 49); 0: never. */
     uint32_t disk_stall_ms;
-    /* Reads by lease while this node leads (leader_lease.c). Safe only where every member has vote_guard and the
-     * same election timeout, and clocks go at most a seventh wrong. */
+    /* Reads by lease while this node leads (leader_lease.c). Safe only where clocks go at most a seventh wrong. */
     bool leader_lease;
     /* Vote for nobody within an election timeout of this start or of the last word of a leader, unless that leader
      * wants it: it may be reading by a lease, whatever this node's own setting is (trap 10). Nodes always set it. */

@@ -223,6 +223,7 @@ void follower_flush(struct raft *r, struct raft_effects *out)
         .match_index = match,
         .read_round = r->reply_round,
         .sent_us = r->reply_sent_us,
+        .vote_promise_us = r->vote_guard ? r->election_timeout_us : 0,
         .kv_durable_index = r->kv_durable_index,
         .flag_no_vote = r->may_not_vote,
     };

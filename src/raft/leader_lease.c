@@ -5,15 +5,18 @@
  * Thesis §6.4.1. Off by default; rounds (read_index.c) need no clock.
  *
  * Whoever acknowledges an append votes for nobody for an election timeout afterwards (election_is_sticky, with
- * vote_guard also across a restart and across a higher term that it hears of), but at the wish of the leader. So
- * after a quorum has acknowledged appends sent at S or later nobody else is elected before S + an election timeout, by
- * the slowest of those clocks. The lease is three quarters of that by our own clock: two clocks of which one is a
+ * vote_guard also across a restart and across a higher term that it hears of), but at the wish of the leader. How long
+ * that is by its own setting it says with the acknowledgement; who says nothing promises nothing. So after a quorum has
+ * acknowledged appends sent at S or later nobody else is elected before S + the shortest of their promises, by the
+ * slowest of those clocks. The lease is three quarters of that by our own clock, and never more than of our own
+ * election timeout: two clocks of which one is a
  * seventh too fast and the other a seventh too slow still agree (trap 35). It starts when the append was sent, not when
  * the answer came. now_us comes from CLOCK_BOOTTIME, which goes on in suspend; it is read after the reads were taken
  * from the queue, so a process that is stopped in between finds its lease over.
  *
  * What it relies on, and nothing can check: clocks within that bound, a clock that does not stand still while
- * others' go on (some hypervisors stop all clocks of a paused machine), and one election timeout for all members.
+ * others' go on (some hypervisors stop all clocks of a paused machine), and that nobody comes back with a shorter
+ * election timeout while what it promised with the longer one still counts.
  *
  * Invariants
  *  1. Once timeout_now has been said there is no lease in this term any more (trap 34): it may arrive late.
@@ -32,7 +35,7 @@ void leader_lease_give_up(struct raft *r)
     r->lease_given_up = true;
 }
 
-/* Since when, by our clock, the member has promised to vote for nobody else. */
+/* Until when, by our clock and with room for both clocks' errors, the member has promised to vote for nobody else. */
 static uint64_t promised_of(void *context, uint64_t id)
 {
     const struct raft *r = context;
@@ -40,7 +43,12 @@ static uint64_t promised_of(void *context, uint64_t id)
         return UINT64_MAX;
     }
     const struct progress *p = replication_find(r, id);
-    return p == NULL ? 0 : p->acked_sent_us;
+    if (p == NULL || p->acked_sent_us == 0) {
+        return 0;
+    }
+    uint64_t promise_us =
+        p->vote_promise_us < r->election_timeout_us ? p->vote_promise_us : r->election_timeout_us;
+    return p->acked_sent_us + promise_us / 4 * LEASE_PARTS;
 }
 
 bool leader_lease_holds(struct raft *r)
@@ -49,7 +57,5 @@ bool leader_lease_holds(struct raft *r)
         !configuration_is_voter(membership_current(r), r->id)) {
         return false;
     }
-    uint64_t since_us = configuration_quorum_value(membership_current(r), promised_of, r);
-    uint64_t lease_us = r->election_timeout_us / 4 * LEASE_PARTS;
-    return since_us != 0 && (since_us >= r->now_us || r->now_us - since_us < lease_us);
+    return r->now_us < configuration_quorum_value(membership_current(r), promised_of, r);
 }

@@ -53,6 +53,7 @@ static const struct {
     {offsetof(struct raft_message, conflict_index), TYPE(RAFT_APPEND_REPLY)},
     {offsetof(struct raft_message, conflict_term), TYPE(RAFT_APPEND_REPLY)},
     {offsetof(struct raft_message, kv_durable_index), TYPE(RAFT_APPEND_REPLY)},
+    {offsetof(struct raft_message, vote_promise_us), TYPE(RAFT_APPEND_REPLY)},
     {offsetof(struct raft_message, disk_age_us),
      TYPE(RAFT_APPEND_ENTRIES) | TYPE(RAFT_APPEND_REPLY)},
     {offsetof(struct raft_message, read_id), TYPE(RAFT_READ_INDEX) | TYPE(RAFT_READ_INDEX_REPLY)},

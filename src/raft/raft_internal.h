@@ -48,7 +48,7 @@
 
 #define READ_RETRY_US                                                                              \
     UINT64_C(20000) /* a question not answered by then is asked again, at the earliest */
-#define LEASE_PARTS                    3  /* a lease is so many quarters of an election timeout */
+#define LEASE_PARTS                    3  /* a lease is so many quarters of what was promised */
 #define LOG_KEEP_MARKS                 16 /* log_keep_bytes is kept to a sixteenth */
 #define LOG_KEEP_FACTOR                4 /* of log_keep_bytes may lie behind a snapshot that is on its way */
 #define PROGRESS_MAX                   (2 * MEMBERS_MAX) /* members, and former ones that do not know it yet */
@@ -202,6 +202,7 @@ struct progress {
     uint64_t acked_round;
     uint64_t sent_us; /* our clock at the last append, and at the last one it has answered */
     uint64_t acked_sent_us;
+    uint64_t vote_promise_us; /* with that answer: so long it votes for nobody else */
     uint64_t kv_durable_index;
     struct entries *disk_entries; /* read from disk for it, to be sent at the next flush */
     bool wants_disk;

@@ -342,7 +342,10 @@ void replication_on_reply(struct raft *r, const struct raft_message *m)
         read_index_round_trip(r, m->sent_us);
     }
     if (!m->flag_no_vote && m->sent_us <= p->sent_us) {
-        p->acked_sent_us = raft_max(p->acked_sent_us, m->sent_us);
+        if (m->sent_us >= p->acked_sent_us) {
+            p->acked_sent_us = m->sent_us;
+            p->vote_promise_us = m->vote_promise_us;
+        }
     }
     if (m->flag_no_vote && m->match_index < p->match_index) {
         replication_member_damaged(r, p->id);

@@ -242,6 +242,19 @@ static void draw_snapshots(struct cluster *c, struct config *shared)
     c->install_random = random;
 }
 
+/* One in two clusters whose leaders read by leases has members that wait longer for a leader than others do. */
+static void draw_timeouts(const struct cluster *c, struct config *config)
+{
+    uint64_t random = c->seed ^ UINT64_C(0x74696d656f757473);
+    if (!config->raft.leader_lease || random_below(&random, 2) == 0) {
+        return;
+    }
+    for (size_t i = 0; i <= config->node_index; i++) {
+        config->raft.election_timeout_ms =
+            config->raft.heartbeat_ms * 5 * (1 + (uint32_t)random_below(&random, 3));
+    }
+}
+
 static void draw_load(struct cluster *c)
 {
     static const uint64_t think_us[] = {200000, 1000000, 4000000};
@@ -297,6 +310,7 @@ struct cluster *cluster_create(uint64_t seed, size_t node_count, bool members, b
         struct machine *m = &c->machines[i];
         m->config = shared;
         m->config.node_index = i;
+        draw_timeouts(c, &m->config);
         memcpy(m->config.node, shared.members[i].name, sizeof(m->config.node));
         if (c->plan.on) {
             members_config(&c->plan, i, &m->config);

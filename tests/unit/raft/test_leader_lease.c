@@ -81,11 +81,60 @@ static void it_begins_when_the_append_was_sent(void)
                                   .term = cluster_status(c, 1).current_term,
                                   .granted = true,
                                   .match_index = 1,
-                                  .sent_us = sent_us};
+                                  .sent_us = sent_us,
+                                  .vote_promise_us = CLUSTER_ELECTION_US};
     c->now_us = sent_us + LEASE_US - 1;
     cluster_receive(c, &answer);
     CU_ASSERT_TRUE(reads_at_once(c, 1));
     c->now_us += 1;
+    CU_ASSERT_FALSE(reads_at_once(c, 1));
+    cluster_destroy(&c);
+}
+
+/* Election timeouts may differ: who would vote for another sooner than the leader would has said so. Before, the leader
+ * read on while both others had elected one of them. */
+static void it_is_as_long_as_the_voters_promise(void)
+{
+    struct cluster *c = leased(3);
+    for (uint64_t id = 2; id <= 3; id++) {
+        struct raft *r = cluster_node(c, id)->raft;
+        r->election_timeout_us = CLUSTER_ELECTION_US / 4;
+        r->vote_from_us = c->now_us;
+    }
+    cluster_run(c, 2 * CLUSTER_HEARTBEAT_US); /* they have promised anew */
+    c->network_held = true;
+    cluster_lose_all(c);
+    cluster_tick(c, 1); /* the appends that they answer are sent now, or were sent before */
+    uint64_t now_us = c->now_us;
+    c->now_us += LEASE_US / 4 - 1 - CLUSTER_HEARTBEAT_US;
+    CU_ASSERT_TRUE(reads_at_once(c, 1));
+    c->now_us = now_us + LEASE_US / 4;
+    CU_ASSERT_FALSE(reads_at_once(c, 1));
+    cluster_destroy(&c);
+}
+
+/* A longer promise than its own timeout makes no longer lease: the leader gives up its lead by that. */
+static void it_is_never_longer_than_the_leaders_own(void)
+{
+    struct cluster *c = leased(3);
+    for (uint64_t id = 2; id <= 3; id++) {
+        cluster_node(c, id)->raft->election_timeout_us = 10 * CLUSTER_ELECTION_US;
+    }
+    cluster_run(c, 2 * CLUSTER_HEARTBEAT_US);
+    c->network_held = true;
+    c->now_us += LEASE_US;
+    CU_ASSERT_FALSE(reads_at_once(c, 1));
+    cluster_destroy(&c);
+}
+
+/* A node without vote_guard promises nothing, whatever it acknowledges. */
+static void who_promises_nothing_gives_none(void)
+{
+    struct cluster *c = leased(3);
+    cluster_node(c, 2)->raft->vote_guard = false;
+    cluster_node(c, 3)->raft->vote_guard = false;
+    cluster_run(c, 2 * CLUSTER_HEARTBEAT_US);
+    c->network_held = true;
     CU_ASSERT_FALSE(reads_at_once(c, 1));
     cluster_destroy(&c);
 }
@@ -121,6 +170,7 @@ static void a_damaged_members_word_does_not_count(void)
                                   .granted = true,
                                   .match_index = 1,
                                   .sent_us = r->progress[0].sent_us,
+                                  .vote_promise_us = CLUSTER_ELECTION_US,
                                   .flag_no_vote = true};
     cluster_receive(c, &answer);
     CU_ASSERT_FALSE(reads_at_once(c, 1));
@@ -261,7 +311,9 @@ static void a_promise_counts_from_the_flush(void)
 
 SUITE("raft: leader lease", TEST(a_leader_with_a_lease_asks_nobody),
       TEST(without_the_setting_there_is_none), TEST(questions_are_answered_by_the_lease),
-      TEST(it_begins_when_the_append_was_sent), TEST(a_quorum_gives_it),
-      TEST(a_damaged_members_word_does_not_count), TEST(a_transfer_ends_it_for_the_term),
-      TEST(a_restarted_voter_waits), TEST(transfers_and_new_nodes_do_not_wait),
-      TEST(a_higher_term_does_not_end_the_promise), TEST(a_promise_counts_from_the_flush))
+      TEST(it_begins_when_the_append_was_sent), TEST(it_is_as_long_as_the_voters_promise),
+      TEST(it_is_never_longer_than_the_leaders_own), TEST(who_promises_nothing_gives_none),
+      TEST(a_quorum_gives_it), TEST(a_damaged_members_word_does_not_count),
+      TEST(a_transfer_ends_it_for_the_term), TEST(a_restarted_voter_waits),
+      TEST(transfers_and_new_nodes_do_not_wait), TEST(a_higher_term_does_not_end_the_promise),
+      TEST(a_promise_counts_from_the_flush))

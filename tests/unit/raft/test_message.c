@@ -76,6 +76,7 @@ static struct raft_message full(enum raft_message_type type)
         m.read_round = 21;
         m.kv_durable_index = 22;
         m.disk_age_us = 41;
+        m.vote_promise_us = 42;
         m.flag_low_space = true;
         m.sent_us = 28;
         break;
@@ -157,6 +158,7 @@ static void every_field_of_every_type_travels(void)
         CU_ASSERT_EQUAL(got.kv_durable_index, sent.kv_durable_index);
         CU_ASSERT_EQUAL(got.sent_us, sent.sent_us);
         CU_ASSERT_EQUAL(got.disk_age_us, sent.disk_age_us);
+        CU_ASSERT_EQUAL(got.vote_promise_us, sent.vote_promise_us);
         CU_ASSERT_EQUAL(got.flag_low_space, sent.flag_low_space);
         CU_ASSERT_EQUAL(got.cluster_time_us, sent.cluster_time_us);
         CU_ASSERT_EQUAL(got.granted, sent.granted);
