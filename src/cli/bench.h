@@ -14,7 +14,7 @@
  *
  * Invariants
  *  1. A call is under way or in the list of the free; `ended` <= `begun`.
- *  2. Bounded: by --requests, or by --duration and then BENCH_IDLE_MS_MAX without any answer.
+ *  2. Bounded: by --requests or --duration, by BENCH_IDLE_MS_MAX without any answer, or by a signal.
  */
 #ifndef HOLDFAST_CLI_BENCH_H
 #define HOLDFAST_CLI_BENCH_H
@@ -26,6 +26,9 @@
 #define BENCH_OPERATIONS_MAX 100
 #define BENCH_IDLE_MS_MAX    30000    /* no answer at all for this long ends the run */
 #define BENCH_SAMPLES_MAX    80000000 /* latencies kept; later ones are counted, not kept */
+#define BENCH_PREFIX         "bench/"
+#define BENCH_WATCHED_PREFIX "watched/"
+#define BENCH_WATCHED_END    "watched0" /* of the range that the prefix is */
 #define BENCH_KEY_SIZE_MAX   32
 #define BENCH_FIRST_LEASE    INT64_C(0x62656e6300000000) /* leases get the numbers from here on */
 
@@ -68,8 +71,10 @@ struct bench {
     const struct bench_kind *kind;
     /* The first arguments->bench_connections carry the calls, the others the watchers, if any. */
     struct grpc_channel **channels;
-    struct pollfd *ready;
+    struct pollfd *ready; /* of the channels, and of the signals behind them */
     size_t channel_count;
+    int signal_fd;
+    bool interrupted; /* SIGINT or SIGTERM: no more calls are begun */
     struct bench_call *calls, *free;
     size_t call_count;
     struct bench_watchers *watchers; /* watch */
@@ -93,7 +98,7 @@ void bench_sample(struct bench_samples *samples, uint64_t took_us);
 struct bench_quantiles bench_quantiles_of(struct bench_samples *samples);
 /* Work on the channels that have something to do; wait so long for that (UINT64_MAX: not bounded). */
 void bench_poll(struct bench *bench, uint64_t wait_us);
-/* Run the kind's calls to the end. False: some never ended. */
+/* Run the kind's calls to the end, or until a signal comes. False: some never ended. */
 bool bench_run(struct bench *bench);
 /* A call has ended. failure: why not well, or NULL. again: it can be used for another request. */
 void bench_call_ended(struct bench_call *call, const char *failure, bool again);
@@ -101,8 +106,8 @@ void bench_call_ended(struct bench_call *call, const char *failure, bool again);
 bool bench_counts(const struct bench *bench, uint64_t due_us, uint64_t now_us);
 /* Begin a unary call with this message, which is packed. path: borrowed for ever. */
 void bench_unary(struct bench_call *call, const char *path, const ProtobufCMessage *message);
-/* The octets of a key by its number. Returns their count. */
-size_t bench_key(uint64_t number, char out[BENCH_KEY_SIZE_MAX]);
+/* The octets of a key by its number, watched or of the other loads. Returns their count. */
+size_t bench_key(bool watched, uint64_t number, char out[BENCH_KEY_SIZE_MAX]);
 /* Processor time of this process, in seconds. */
 double bench_processor_s(void);
 

@@ -6,10 +6,11 @@
 #include "bench.h"
 
 #include <errno.h>
-#include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/signalfd.h>
 #include <unistd.h>
 
 #define BENCH_CONNECTIONS_MAX 1000
@@ -78,11 +79,22 @@ static bool connect_all(struct bench *bench)
     return true;
 }
 
+/* From now on they end the load, and what there is is printed. */
+static void catch_signals(struct bench *bench)
+{
+    sigset_t wanted;
+    (void)sigemptyset(&wanted);
+    (void)sigaddset(&wanted, SIGINT);
+    (void)sigaddset(&wanted, SIGTERM);
+    (void)sigprocmask(SIG_BLOCK, &wanted, NULL);
+    bench->signal_fd = signalfd(-1, &wanted, SFD_CLOEXEC);
+}
+
 /* Until a line or the end comes on standard input. */
 static void hold(struct bench *bench)
 {
     struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
-    while (poll(&input, 1, 0) == 0) {
+    while (poll(&input, 1, 0) == 0 && !bench->interrupted) {
         bench_poll(bench, BENCH_HOLD_ROUND_US);
     }
 }
@@ -165,12 +177,13 @@ enum cli_exit command_bench(const struct cli_arguments *arguments)
                           .channel_count = kind == &bench_watched_put ? 2 * own : own,
                           .call_count = own * arguments->bench_streams};
     bench.channels = mem_zalloc(bench.channel_count * sizeof(struct grpc_channel *));
-    bench.ready = mem_zalloc(bench.channel_count * sizeof(*bench.ready));
+    bench.ready = mem_zalloc((bench.channel_count + 1) * sizeof(*bench.ready));
     bench.calls = mem_zalloc(bench.call_count * sizeof(*bench.calls));
     bench.value = mem_alloc(arguments->bench_value_bytes);
     for (size_t i = 0; i < arguments->bench_value_bytes; i++) {
         bench.value[i] = (uint8_t)('a' + random_below(&bench.random_state, 26));
     }
+    catch_signals(&bench);
     (void)prctl(PR_SET_TIMERSLACK, BENCH_TIMER_SLACK_NS, 0, 0, 0);
     if (arguments->file != NULL && (bench.log = fopen(arguments->file, "we")) == NULL) {
         fprintf(stderr, "holdfastctl: %s: %s\n", arguments->file, strerror(errno));
@@ -195,6 +208,7 @@ enum cli_exit command_bench(const struct cli_arguments *arguments)
         fprintf(stderr, "holdfastctl: %s could not be written\n", arguments->file);
         code = CLI_FAILED;
     }
+    (void)close(bench.signal_fd);
     mem_free(bench.channels);
     mem_free(bench.ready);
     mem_free(bench.calls);

@@ -11,7 +11,7 @@
 
 static ProtobufCBinaryData key_data(uint64_t number, char octets[BENCH_KEY_SIZE_MAX])
 {
-    size_t size = bench_key(number, octets);
+    size_t size = bench_key(false, number, octets);
     return cli_binary(view_of(octets, size));
 }
 
@@ -165,7 +165,8 @@ static void begin_watched_put(struct bench *bench, struct bench_call *call)
     char key[BENCH_KEY_SIZE_MAX];
     Etcdserverpb__PutRequest request = ETCDSERVERPB__PUT_REQUEST__INIT;
     call->key = random_below(&bench->random_state, bench->arguments->bench_keys);
-    request.key = key_data(call->key, key);
+    size_t size = bench_key(true, call->key, key);
+    request.key = cli_binary(view_of(key, size));
     memcpy(bench->value, &call->due_us, sizeof(call->due_us));
     request.value = value_data(bench);
     bench_unary(call, PUT_PATH, &request.base);

@@ -63,9 +63,10 @@ struct bench_quantiles bench_quantiles_of(struct bench_samples *samples)
 
 /* ---- calls ----------------------------------------------------------------------------------------- */
 
-size_t bench_key(uint64_t number, char out[BENCH_KEY_SIZE_MAX])
+size_t bench_key(bool watched, uint64_t number, char out[BENCH_KEY_SIZE_MAX])
 {
-    return (size_t)snprintf(out, BENCH_KEY_SIZE_MAX, "bench/%010" PRIu64, number);
+    return (size_t)snprintf(out, BENCH_KEY_SIZE_MAX, "%s%010" PRIu64,
+                            watched ? BENCH_WATCHED_PREFIX : BENCH_PREFIX, number);
 }
 
 bool bench_counts(const struct bench *bench, uint64_t due_us, uint64_t now_us)
@@ -82,6 +83,9 @@ static uint64_t next_due_us(const struct bench *bench)
 
 static bool is_over(const struct bench *bench, uint64_t due_us)
 {
+    if (bench->interrupted) {
+        return true;
+    }
     return bench->end_us == UINT64_MAX ? bench->begun == bench->arguments->bench_requests
                                        : due_us >= bench->end_us;
 }
@@ -162,9 +166,15 @@ void bench_poll(struct bench *bench, uint64_t wait_us)
     }
     struct timespec wait = {.tv_sec = (time_t)(wait_us / MICROSECONDS),
                             .tv_nsec = (long)(wait_us % MICROSECONDS) * 1000};
-    if (ppoll(bench->ready, bench->channel_count, wait_us == UINT64_MAX ? NULL : &wait, NULL) <=
+    struct pollfd *signals = &bench->ready[bench->channel_count];
+    *signals = (struct pollfd){.fd = bench->interrupted ? -1 : bench->signal_fd, .events = POLLIN};
+    if (ppoll(bench->ready, bench->channel_count + 1, wait_us == UINT64_MAX ? NULL : &wait, NULL) <=
         0) {
         return;
+    }
+    if (signals->fd >= 0 && signals->revents != 0) {
+        bench->interrupted = true;
+        bench->end_us = bench->end_us == UINT64_MAX ? UINT64_MAX : bench_now_us();
     }
     for (size_t i = 0; i < bench->channel_count; i++) {
         if (bench->ready[i].fd >= 0 && bench->ready[i].revents != 0) {

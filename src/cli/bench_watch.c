@@ -18,8 +18,6 @@
 
 #define WATCH_PATH     "/etcdserverpb.Watch/Watch"
 #define DRAIN_ROUND_US UINT64_C(100000)
-#define PREFIX         "bench/"
-#define PREFIX_END     "bench0"
 #define FIELD_CREATED  3
 #define FIELD_CANCELED 4
 #define FIELD_EVENTS   11
@@ -104,10 +102,10 @@ static void create(struct bench_watchers *watchers, struct grpc_call *stream, ui
     Etcdserverpb__WatchCreateRequest one = ETCDSERVERPB__WATCH_CREATE_REQUEST__INIT;
     Etcdserverpb__WatchRequest request = ETCDSERVERPB__WATCH_REQUEST__INIT;
     if (bench->arguments->prefix) {
-        one.key = cli_binary(view_of_text(PREFIX));
-        one.range_end = cli_binary(view_of_text(PREFIX_END));
+        one.key = cli_binary(view_of_text(BENCH_WATCHED_PREFIX));
+        one.range_end = cli_binary(view_of_text(BENCH_WATCHED_END));
     } else {
-        size_t size = bench_key(number % bench->arguments->bench_keys, key);
+        size_t size = bench_key(true, number % bench->arguments->bench_keys, key);
         one.key = cli_binary(view_of(key, size));
     }
     request.request_union_case = ETCDSERVERPB__WATCH_REQUEST__REQUEST_UNION_CREATE_REQUEST;

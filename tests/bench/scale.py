@@ -2,31 +2,35 @@
 # SPDX-License-Identifier: Apache-2.0
 """
 scale.py: three nodes of holdfast beside three of Debian's etcd, in turn: transactions, many watchers, many
-leases, and compaction while puts go on. Systems, clocks and h2load are bench.py's.
+leases, and compaction while puts go on. The systems are bench.py's; all load is `holdfastctl bench`, the same
+program for both.
 
-    tests/bench/scale.py [--rounds N] [--seconds S] [--watchers N] [--leases N] [--revisions N] [--only PART]... [--write]
+    tests/bench/scale.py [--rounds N] [--seconds S] [--watchers N] [--leases N] [--revisions N] [--only PART]...
+                         [--compaction-rounds N] [--write]
 
-Every part has a fresh cluster. Printed: medians over the rounds. --write puts them into docs/benchmarks.md, in place
-of the section of the last run.
+Every part of every round has a fresh cluster. Printed: medians over the rounds. --write puts them into
+docs/benchmarks.md, in place of the section of the last run.
 
-What a figure is
- 1. Puts "beside" watchers or leases are a fixed rate (--rps of h2load), the same before and with them.
- 2. Watchers sit at the leader on one connection, spread over STREAMS streams. What receives is Python, which takes
-    some ten thousand messages a second: "delivered" is bounded by it for both systems, and told as such.
- 3. Memory is the growth of the leader's resident size, divided by the number of watchers or leases.
- 4. Compaction: the time until `dbSizeInUse` of the leader's Status has fallen to what is left at the end.
+What makes the figures comparable
+ 1. Load goes to the node that leads, for both; the part fails if another leads at its end.
+ 2. A warm-up comes before each measurement. Processor time is that of all three nodes over a whole run, warm-up
+    included, for each operation of it.
+ 3. "At a rate" is an open loop: latency counts from when a call was due, so a pause is charged in full.
+ 4. The answers are checked, not only counted: as many revisions as transactions, as many versions of the key as
+    swaps that held, every event for every watcher, every keepalive with a TTL left, every lease in the list.
+ 5. Memory is the growth of the leader's resident size while nothing else happens, for each watcher or lease.
+ 6. The load generator's share of a processor is kept: a generator that is busy all the time measures itself.
 """
 import argparse
 import datetime
+import json
 import os
-import queue
-import re
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -36,287 +40,392 @@ import bench  # noqa: E402
 import rpc  # noqa: E402
 
 e2e = bench.e2e
-TXN = "/etcdserverpb.KV/Txn"
+WARM_UP_S = 1
 PUT_RATE = 2000
-RATE_CONNECTIONS = 10
-STREAMS = 4
-EVENT_PUTS = 20
+TXN_RATE = 500
+FAN_OUT_RATE = 20
+FAN_OUT_PUTS = 50
+KEEP_ALIVE_RATE = 5000  # 100,000 leases of a minute, each kept alive three times in it
+LOAD_KEYS = 10000
+RATE_SHAPE = (10, 100)  # room for half a second of delay before a call must wait for another one
+COMPACTION_BESIDE_S = 10  # before and after
 SETTLED_S = 3  # dbSizeInUse that has not fallen for this long falls no more
-COMPACTION_LIMIT_S = 60
+COMPACTION_LIMIT_S = 240
+IDLE_S = 0.5  # before resident memory is read
+RUN_LIMIT_S = 600
 BEGIN, END = "<!-- scale.py begins -->", "<!-- scale.py ends -->"
 
 
-def body_file(scratch, message):
-    name = os.path.join(scratch, "scale-body")
-    packed = message.SerializeToString()
-    with open(name, "wb") as out:
-        out.write(b"\0" + len(packed).to_bytes(4, "big") + packed)
-    return name
+class Generator:
+    """How busy the load generator was, over all runs."""
+
+    share = 0.0
+    what = "nothing"
+
+    @classmethod
+    def look(cls, words, said, elapsed_s):
+        share = said["processor_s"] / max(elapsed_s, 0.001)
+        if share > cls.share:
+            cls.share, cls.what = share, " ".join(str(w) for w in words)
 
 
-def h2load(words, address, path, file, log, timeout_s=300):
-    code, out, err = e2e.run(["h2load", "-t", "1", "-d", file, "-H", "content-type: application/grpc", "-H", "te: trailers",
-                              f"--log-file={log}", *words, f"http://{address}{path}"], timeout_s=timeout_s)
-    counts = re.search(r"(\d+) succeeded, (\d+) failed, (\d+) errored", out)
-    if code != 0 or counts is None or int(counts[2]) or int(counts[3]):
-        raise SystemExit(f"scale: h2load {path}: {err}{out}")
-    rows = []
-    with open(log, encoding="ascii") as lines:
-        for line in lines:
-            began, status, micros = line.split("\t")
-            if status == "200":
-                rows.append((int(began), int(micros)))
-    os.unlink(log)
-    return rows, out
+class Part:
+    """One part of the run for one system: its cluster, and the figures taken."""
+
+    def __init__(self, system, arguments, scratch):
+        self.system, self.arguments, self.scratch = system, arguments, scratch
+        self.address = bench.leader_first(system)[0]
+        self.leader = system.pids[system.addresses.index(self.address)]
+        self.figures = {}
+
+    def keep(self, name, value, better):
+        """better: "more" or "less" of it, or None if it is neither."""
+        self.figures[name] = (value, better)
+        print(f"    {self.system.name:9} {name:66} {value:14,.2f}", flush=True)
+
+    def words(self, words):
+        return [e2e.HOLDFASTCTL, "--endpoints", self.address, "bench", *(str(w) for w in words), "-o", "json"]
+
+    def fail(self, words, text):
+        raise SystemExit(f"scale: {self.system.name}: holdfastctl bench {' '.join(str(w) for w in words)}: {text}")
+
+    def load(self, *words):
+        """Run to the end; what it says, with the nodes' processor time for one operation."""
+        before, began = bench.processor_s(self.system.pids), time.monotonic()
+        code, out, err = e2e.run(self.words(words), timeout_s=RUN_LIMIT_S)
+        if code != 0:
+            self.fail(words, err or out)
+        said = json.loads(out.splitlines()[-1])
+        said["cpu_us"] = (bench.processor_s(self.system.pids) - before) / max(said["all"], 1) * 1e6
+        Generator.look(words, said, time.monotonic() - began)
+        return said
+
+    def timed(self, *words, shape, seconds=None):
+        return self.load(*words, "--connections", shape[0], "--streams", shape[1],
+                         "--duration", f"{seconds or self.arguments.seconds}s", "--warm-up", f"{WARM_UP_S}s")
+
+    def at_rate(self, name, *words, rate, processor=False, p999=False):
+        said = self.timed(*words, "--rate", rate, shape=RATE_SHAPE)
+        if said["requests"] != rate * self.arguments.seconds:
+            self.fail(words, f"{said['requests']} of {rate * self.arguments.seconds} calls")
+        self.latencies(name, said, p999)
+        if processor:
+            self.keep(f"{name}: CPU us/op", said["cpu_us"], "less")
+        return said
+
+    def latencies(self, name, said, p999=False):
+        self.keep(f"{name}: p50 us", said["p50_us"], "less")
+        self.keep(f"{name}: p99 us", said["p99_us"], "less")
+        if p999:
+            self.keep(f"{name}: p99.9 us", said["p999_us"], "less")
+
+    def rate(self, name, said):
+        self.keep(f"{name}: /s", said["per_second"], "more")
+        self.latencies(name, said)
+        self.keep(f"{name}: CPU us/op", said["cpu_us"], "less")
+
+    def seen(self, name, said, p999=False):
+        """Puts that watchers see."""
+        self.latencies(f"{name}: the puts", said, p999)
+        self.keep(f"{name}: event after the put, p50 us", said["event_p50_us"], "less")
+        self.keep(f"{name}: event after the put, p99 us", said["event_p99_us"], "less")
+        self.keep(f"{name}: CPU us/event", said["cpu_us"], "less")
+
+    def resident(self):
+        time.sleep(IDLE_S)
+        return bench.resident_mib([self.leader]) * 2**20
+
+    def end(self):
+        if bench.leader_first(self.system)[0] != self.address:
+            raise SystemExit(f"scale: {self.system.name}: the leader changed during the part")
 
 
-def middle(rows):
-    ordered = sorted(micros for _, micros in rows)
-    return bench.percentile(ordered, 0.5), bench.percentile(ordered, 0.99)
+# ---- transactions --------------------------------------------------------------------------------
 
 
-def rate_words(seconds):
-    return ["-D", str(seconds), "-c", str(RATE_CONNECTIONS), "-m", "100", "--rps", str(PUT_RATE // RATE_CONNECTIONS)]
-
-
-def puts_at_rate(address, seconds, scratch):
-    file = body_file(scratch, rpc.proto("rpc").PutRequest(key=b"rate/one", value=bench.VALUE))
-    rows, _ = h2load(rate_words(seconds), address, "/etcdserverpb.KV/Put", file, os.path.join(scratch, "scale-log"))
-    return middle(rows)
-
-
-def leader_pid(system, address):
-    return system.pids[system.addresses.index(address)]
-
-
-# ---- the parts: each (system, arguments, scratch) -> {name: figure} ---------------------------------
-
-
-def transactions(system, arguments, scratch):
-    types = rpc.proto("rpc")
-    address = bench.leader_first(system)[0]
-    put = types.RequestOp(request_put=types.PutRequest(key=bench.KEY, value=bench.VALUE))
-    holds = types.Compare(result=types.Compare.GREATER, target=types.Compare.VERSION, key=bench.KEY, version=-1)
-    swap = types.TxnRequest(compare=[holds], success=[put])
-    ten = types.TxnRequest(success=[types.RequestOp(request_put=types.PutRequest(key=b"bench/%d" % i, value=bench.VALUE))
-                                    for i in range(10)])
-    figures = {}
-    for name, request in (("compare and put, one key", swap), ("10 puts", ten)):
-        with rpc.Client(address) as client:
-            answer = client.call(TXN, request, types.TxnResponse)
-            assert answer.succeeded and len(answer.responses) == len(request.success), answer
-        for connections, streams in ((1, 1), (10, 10)):
+def transactions(part):
+    address = part.address
+    for name, operations, keys in (("compare and put, one key", 1, 1), ("compare and 10 puts", 10, 100000)):
+        words = ("txn", "--operations", operations, "--key-count", keys)
+        for shape in ((1, 1), (10, 10)):
             before = bench.revision(address)
-            result, counted = bench.h2load(system, address, TXN, request.SerializeToString(), connections, streams,
-                                           arguments.seconds, scratch)
-            if bench.revision(address) - before < counted:
-                raise SystemExit(f"scale: {system.name}: fewer revisions than transactions")
-            shape = f"txn: {name} {connections}x{streams}"
-            figures[f"{shape}, /s"] = result["per_second"]
-            figures[f"{shape}, p50 us"] = result["p50_us"]
-            figures[f"{shape}, p99 us"] = result["p99_us"]
-    return figures
-
-
-class Watchers:
-    """Streams whose responses are counted, not read."""
-
-    def __init__(self, client, ranges):
-        self.count = 0
-        self.lock = threading.Lock()
-        self.queues, self.calls = [], []
-        types = rpc.proto("rpc")
-        for number in range(STREAMS):
-            requests = queue.Queue()
-            call = client.channel.stream_stream("/etcdserverpb.Watch/Watch", request_serializer=lambda m: m,
-                                                response_deserializer=lambda octets: octets)(iter(requests.get, None))
-            for key, end in ranges[number::STREAMS]:
-                create = types.WatchCreateRequest(key=key, range_end=end)
-                requests.put(types.WatchRequest(create_request=create).SerializeToString())
-            self.queues.append(requests)
-            self.calls.append(call)
-            threading.Thread(target=self._read, args=(call,), daemon=True).start()
-
-    def _read(self, call):
-        try:
-            for _ in call:
-                with self.lock:
-                    self.count += 1
-        except rpc.grpc.RpcError:
-            pass
-
-    def wait(self, count):
-        e2e.wait_until(lambda: self.count >= count, f"{count} watch responses ({self.count})", limit_s=120, every_s=0.005)
-
-    def close(self):
-        for requests, call in zip(self.queues, self.calls):
-            requests.put(None)
-            call.cancel()
-
-
-def watchers(system, arguments, scratch):
-    address = bench.leader_first(system)[0]
-    pid = leader_pid(system, address)
-    count = arguments.watchers
-    figures = {}
-    figures["puts at a rate, no watchers, p50 us"], figures["puts at a rate, no watchers, p99 us"] = \
-        puts_at_rate(address, arguments.seconds, scratch)
-    prefix = [(b"w/", b"w0")] * count
-    keys = [(b"k/%05d" % i, b"") for i in range(count)]
-    for name, ranges in (("one prefix", prefix), (f"{count} keys", keys)):
-        before = bench.resident_mib([pid])
+            said = part.timed(*words, shape=shape)
+            if bench.revision(address) - before != said["all"]:
+                part.fail(words, "not a revision for each transaction")
+            part.rate(f"{name}, {shape[0]}x{shape[1]}", said)
+    part.at_rate(f"compare and 10 puts, {TXN_RATE}/s", "txn", "--operations", 10, "--key-count", 100000, rate=TXN_RATE,
+                 processor=True, p999=True)
+    key = b"bench/%010d" % 0
+    for shape in ((10, 1), (10, 10)):
         with rpc.Client(address) as client:
-            began = time.monotonic()
-            watching = Watchers(client, ranges)
-            watching.wait(count)
-            figures[f"watchers, {name}: created /s"] = count / (time.monotonic() - began)
-            figures[f"watchers, {name}: octets for one"] = (bench.resident_mib([pid]) - before) * 2**20 / count
-            # neighbours: puts that no watcher sees
-            p50, p99 = puts_at_rate(address, arguments.seconds, scratch)
-            figures[f"puts at a rate, beside watchers on {name}, p50 us"] = p50
-            figures[f"puts at a rate, beside watchers on {name}, p99 us"] = p99
-            if name == "one prefix":
-                began = time.monotonic()
-                for i in range(EVENT_PUTS):
-                    client.put(b"w/%d" % i, b"v")
-                watching.wait(count + EVENT_PUTS * count)
-                figures["watchers, one prefix: responses received /s"] = EVENT_PUTS * count / (time.monotonic() - began)
-            watching.close()
-    return figures
+            client.delete(key)
+            said = part.timed("swap", shape=shape)
+            version = client.range(key).kvs[0].version
+        if version != said["swaps"]:
+            part.fail(["swap"], f"the key has {version} versions after {said['swaps']} swaps")
+        name = f"{shape[0] * shape[1]} clients compare and set one key"
+        part.keep(f"{name}: set /s", said["swaps_per_second"], "more")
+        part.keep(f"{name}: tried /s", said["per_second"], "more")
+        part.latencies(name, said)
+        part.keep(f"{name}: CPU us/try", said["cpu_us"], "less")
 
 
-def leases(system, arguments, scratch):
+# ---- watchers ------------------------------------------------------------------------------------
+
+
+class Watching:
+    """`bench watch --hold`: watchers are there, puts on what they watch come when it is told to go on."""
+
+    def __init__(self, part, first, *words):
+        """first: of this cluster, so that memory they take is new."""
+        self.part, self.words = part, ("watch", "--hold", "--watchers", part.arguments.watchers, *words)
+        before = part.resident()
+        self.process = e2e.start_process(part.words(self.words), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        line = self.process.stdout.readline()
+        if not line:
+            self.process.wait()
+            part.fail(self.words, "no watchers")
+        if first:
+            part.keep("created /s", json.loads(line)["per_second"], "more")
+            part.keep("memory for one, octets", (part.resident() - before) / part.arguments.watchers, "less")
+
+    def go_on(self):
+        before, began = bench.processor_s(self.part.system.pids), time.monotonic()
+        out, _ = self.process.communicate("\n", timeout=RUN_LIMIT_S)
+        if self.process.returncode != 0:
+            self.part.fail(self.words, out)
+        said = json.loads(out.splitlines()[-1])
+        said["cpu_us"] = (bench.processor_s(self.part.system.pids) - before) / max(said["events"], 1) * 1e6
+        Generator.look(self.words, said, time.monotonic() - began)
+        return said
+
+
+def watchers_one_prefix(part):
+    count, seconds = part.arguments.watchers, part.arguments.seconds
+    streams = ("--prefix", "--connections", 10, "--streams", 10)
+    rate = f"puts at {PUT_RATE:,}/s"
+    puts = ("put", "--key-count", LOAD_KEYS)
+    part.at_rate(f"{rate}, no watchers", *puts, rate=PUT_RATE, p999=True)
+    watching = Watching(part, True, *streams, "--requests", FAN_OUT_PUTS)
+    part.at_rate(f"{rate} of other keys, beside {count:,} watchers", *puts, rate=PUT_RATE, p999=True)
+    said = watching.go_on()
+    if said["events"] != FAN_OUT_PUTS * count:
+        part.fail(["watch"], f"{said['events']} events")
+    part.keep(f"{FAN_OUT_PUTS} puts at once: events /s", said["events_per_second"], "more")
+    part.keep(f"{FAN_OUT_PUTS} puts at once: CPU us/event", said["cpu_us"], "less")
+    watching = Watching(part, False, *streams, "--rate", FAN_OUT_RATE, "--duration", f"{seconds}s", "--warm-up", f"{WARM_UP_S}s")
+    part.seen(f"{FAN_OUT_RATE} puts/s", watching.go_on())
+
+
+def watchers_key_each(part):
+    count, seconds = part.arguments.watchers, part.arguments.seconds
+    timed = ("--key-count", count, "--duration", f"{seconds}s", "--warm-up", f"{WARM_UP_S}s")
+    rate = f"puts at {PUT_RATE:,}/s"
+    part.at_rate(f"{rate}, no watchers", "put", "--key-count", count, rate=PUT_RATE, p999=True)
+    watching = Watching(part, True, "--connections", 10, "--streams", 10, *timed)
+    said = watching.go_on()
+    part.keep("puts 10x10: events /s", said["events_per_second"], "more")
+    part.seen("puts 10x10", said)
+    watching = Watching(part, False, "--rate", PUT_RATE, "--connections", RATE_SHAPE[0], "--streams", RATE_SHAPE[1], *timed)
+    part.seen(rate, watching.go_on(), p999=True)
+
+
+# ---- leases --------------------------------------------------------------------------------------
+
+
+def leases(part):
+    count, seconds = part.arguments.leases, part.arguments.seconds
+    rate = f"puts at {PUT_RATE:,}/s"
+    puts = ("put", "--key-count", LOAD_KEYS)
+    part.at_rate(f"{rate}, no leases", *puts, rate=PUT_RATE, p999=True)
+    before = part.resident()
+    said = part.load("grant", "--requests", count, "--ttl", 3600, "--connections", 10, "--streams", 10)
+    part.rate(f"{count:,} granted, 10x10", said)
+    part.keep(f"{count:,} granted: memory for one, octets", (part.resident() - before) / count, "less")
     types = rpc.proto("rpc")
-    address = bench.leader_first(system)[0]
-    pid = leader_pid(system, address)
-    log = os.path.join(scratch, "scale-log")
-    figures = {}
-    figures["puts at a rate, no leases, p50 us"], figures["puts at a rate, no leases, p99 us"] = \
-        puts_at_rate(address, arguments.seconds, scratch)
-    before = bench.resident_mib([pid])
-    grant = body_file(scratch, types.LeaseGrantRequest(TTL=3600))
-    began = time.monotonic()
-    h2load(["-n", str(arguments.leases), "-c", "10", "-m", "10"], address, "/etcdserverpb.Lease/LeaseGrant", grant, log)
-    figures["leases: granted /s"] = arguments.leases / (time.monotonic() - began)
-    figures["leases: octets for one"] = (bench.resident_mib([pid]) - before) * 2**20 / arguments.leases
-    with rpc.Client(address) as client:
+    with rpc.Client(part.address) as client:
         every = client.call("/etcdserverpb.Lease/LeaseLeases", types.LeaseLeasesRequest(), types.LeaseLeasesResponse)
-        assert len(every.leases) == arguments.leases, len(every.leases)
-        lease = every.leases[0].ID
-    alive = body_file(scratch, types.LeaseKeepAliveRequest(ID=lease))
-    began = time.monotonic()
-    number = max(1000, arguments.leases // 5)
-    h2load(["-n", str(number), "-c", "10", "-m", "10"], address, "/etcdserverpb.Lease/LeaseKeepAlive", alive, log)
-    figures["leases: kept alive /s (a stream each)"] = number / (time.monotonic() - began)
-    p50, p99 = puts_at_rate(address, arguments.seconds, scratch)
-    figures["puts at a rate, beside the leases, p50 us"], figures["puts at a rate, beside the leases, p99 us"] = p50, p99
-    return figures
+        if len(every.leases) != count:
+            part.fail(["grant"], f"{len(every.leases)} leases in the list")
+    part.at_rate(f"{rate}, beside {count:,} leases", *puts, rate=PUT_RATE, p999=True)
+    alive = ("keep-alive", "--key-count", count)
+    part.rate("kept alive on 10x10 streams", part.timed(*alive, shape=(10, 10)))
+    part.at_rate(f"kept alive at {KEEP_ALIVE_RATE:,}/s", *alive, rate=KEEP_ALIVE_RATE, processor=True)
+    keeping = e2e.start_process(
+        part.words((*alive, "--rate", KEEP_ALIVE_RATE, "--connections", 10, "--streams", 100, "--duration", f"{seconds + 30}s")),
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+    part.at_rate(f"{rate}, beside {KEEP_ALIVE_RATE:,} keepalives/s", *puts, rate=PUT_RATE, p999=True)
+    keeping.send_signal(signal.SIGTERM)
+    out, _ = keeping.communicate(timeout=RUN_LIMIT_S)
+    if keeping.returncode != 0:
+        part.fail(alive, out)
 
 
-def compaction(system, arguments, scratch):
+# ---- compaction ----------------------------------------------------------------------------------
+
+
+def settled(client, begin):
+    """When dbSizeInUse has fallen for the last time, what it was first and is then."""
+    first = least = client.status().dbSizeInUse
+    fell = time.monotonic()
+    while time.monotonic() - begin < COMPACTION_LIMIT_S and time.monotonic() - fell < SETTLED_S:
+        time.sleep(0.05)
+        size = client.status().dbSizeInUse
+        if size < least - least // 100:
+            least, fell = size, time.monotonic()
+    return fell, first, least
+
+
+def quantiles(part, name, latencies):
+    ordered = sorted(latencies)
+    part.keep(f"puts {name}: p50 us", bench.percentile(ordered, 0.5), "less")
+    part.keep(f"puts {name}: p99 us", bench.percentile(ordered, 0.99), "less")
+    part.keep(f"puts {name}: p99.9 us", bench.percentile(ordered, 0.999), "less")
+    part.keep(f"puts {name}: slowest us", bench.percentile(ordered, 1), "less")
+    part.keep(f"puts {name}: counted", len(ordered), None)
+
+
+def compaction(part):
     types = rpc.proto("rpc")
-    address = bench.leader_first(system)[0]
-    bench.ctl_bench(system, [address], "put", 100, 10, arguments.revisions, 10000)
-    file = body_file(scratch, types.PutRequest(key=b"rate/one", value=bench.VALUE))
-    log = os.path.join(scratch, "compaction-log")
-    # The load runs on its own from here: `before` is what began before the compaction was asked for.
-    seconds = arguments.compaction_seconds
-    load = e2e.start_process(["h2load", "-t", "1", "-d", file, "-H", "content-type: application/grpc", "-H", "te: trailers",
-                              f"--log-file={log}", *rate_words(seconds), f"http://{address}/etcdserverpb.KV/Put"],
-                             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        time.sleep(seconds / 4)
-        with rpc.Client(address, timeout_s=COMPACTION_LIMIT_S) as client:
-            revision = client.range(b"nothing").header.revision
-            begin = time.time()
-            client.call("/etcdserverpb.KV/Compact", types.CompactionRequest(revision=revision), types.CompactionResponse)
-            answered = time.time()
-            least, fell = client.status().dbSizeInUse, time.time()
-            before_size = least
-            while time.time() - begin < COMPACTION_LIMIT_S and time.time() - fell < SETTLED_S:
-                time.sleep(0.05)
-                size = client.status().dbSizeInUse
-                if size < least - least // 100:
-                    least, fell = size, time.time()
-        load.wait(seconds + 60)
-    finally:
-        if load.poll() is None:
-            load.kill()
-            load.wait()
-    rows = []
-    with open(log, encoding="ascii") as lines:
-        for line in lines:
-            at, status, micros = line.split("\t")
-            if status == "200":
-                rows.append((int(at) / 1e6, int(micros)))
+    said = part.load("put", "--requests", part.arguments.revisions, "--key-count", LOAD_KEYS, "--connections", 100,
+                     "--streams", 10)
+    part.keep(f"{part.arguments.revisions:,} revisions written, 100x10: /s", said["per_second"], "more")
+    log = os.path.join(part.scratch, "calls")
+    words = ("put", "--rate", PUT_RATE, "--key-count", LOAD_KEYS, "--connections", RATE_SHAPE[0], "--streams", RATE_SHAPE[1],
+             "--warm-up", f"{WARM_UP_S}s", "--duration", f"{COMPACTION_LIMIT_S + 60}s", "--file", log)
+    load = e2e.start_process(part.words(words), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+    begun = time.monotonic()
+    time.sleep(WARM_UP_S + COMPACTION_BESIDE_S)
+    busy, wrote = bench.processor_s(part.system.pids), time.monotonic()
+    with rpc.Client(part.address, timeout_s=COMPACTION_LIMIT_S) as client:
+        revision = client.range(b"nothing").header.revision
+        begin = time.monotonic()
+        client.call("/etcdserverpb.KV/Compact", types.CompactionRequest(revision=revision), types.CompactionResponse)
+        answered = time.monotonic()
+        fell, first, least = settled(client, begin)
+    done = max(fell, begin + 1)
+    busy = (bench.processor_s(part.system.pids) - busy) / (time.monotonic() - wrote)
+    time.sleep(max(0, done + COMPACTION_BESIDE_S - time.monotonic()))
+    load.send_signal(signal.SIGTERM)
+    out, _ = load.communicate(timeout=RUN_LIMIT_S)
+    if load.returncode != 0:
+        part.fail(words, out)
+    with open(log, encoding="ascii") as file:
+        rows = [(int(due) / 1e6, int(took)) for due, took in (line.split() for line in file)]
     os.unlink(log)
-    done = max(fell, begin + 0.5)
-    figures = {"compaction: Compact answered, ms": (answered - begin) * 1000,
-               "compaction: until the pages are free, s": fell - begin,
-               "compaction: in use just after the answer, MiB": before_size / 2**20,
-               "compaction: in use at the end, MiB": least / 2**20}
-    for name, low, high in (("before", 0, begin), ("during", begin, done), ("after", done, float("inf"))):
-        part = [row for row in rows if low <= row[0] < high]
-        if part:
-            figures[f"compaction: puts {name}, p99 us"] = middle(part)[1]
-            figures[f"compaction: puts {name}, slowest us"] = max(micros for _, micros in part)
-            figures[f"compaction: puts {name}, counted"] = len(part)
-    return figures
+    part.keep("Compact answered, ms", (answered - begin) * 1000, "less")
+    part.keep("until the pages are free, s", fell - begin, None)
+    part.keep("in use before, MiB", first / 2**20, None)
+    part.keep("in use at the end, MiB", least / 2**20, None)
+    part.keep("processors busy meanwhile, all nodes", busy, "less")
+    for name, low, high in (("before", begun + WARM_UP_S, begin), ("during", begin, done),
+                            ("after", done, done + COMPACTION_BESIDE_S)):
+        quantiles(part, f"at {PUT_RATE:,}/s {name}", [took for due, took in rows if low <= due < high])
 
 
-PARTS = {"transactions": transactions, "watchers": watchers, "leases": leases, "compaction": compaction}
+PARTS = {"transactions": transactions, "prefix": watchers_one_prefix, "keys": watchers_key_each, "leases": leases,
+         "compaction": compaction}
 
 
-# ---- the run -------------------------------------------------------------------------------------
+def title(part, arguments):
+    return {"transactions": "Transactions", "prefix": f"{arguments.watchers:,} watchers on one prefix",
+            "keys": f"{arguments.watchers:,} watchers on a key each", "leases": f"{arguments.leases:,} leases",
+            "compaction": f"Compaction of {arguments.revisions:,} revisions"}[part]
+
+
+
+# ---- what is written -----------------------------------------------------------------------------
+
+
+def figure(runs, kind, name):
+    values = [r[name][0] for r in runs[kind] if name in r]
+    return statistics.median(values) if values else None
+
+
+def text_of(value):
+    if value is None:
+        return "not taken"
+    return f"{value:,.2f}" if abs(value) < 10 else f"{value:,.0f}"
+
+
+def factor(better, ours, theirs):
+    """Above 1 where holdfast is better. None where nothing is better, or where there is nothing to divide by."""
+    if better is None or ours is None or theirs is None or ours <= 0 or theirs <= 0:
+        return None
+    return ours / theirs if better == "more" else theirs / ours
+
+
+def names_of(runs):
+    return list(dict.fromkeys(n for kind in ("holdfast", "etcd") for r in runs[kind] for n in r))
+
+
+def better_of(runs, name):
+    return next(r[name][1] for kind in ("holdfast", "etcd") for r in runs[kind] if name in r)
 
 
 def table(runs):
-    names = list(dict.fromkeys(n for kind in runs.values() for r in kind for n in r))
-
-    def figure(kind, name):
-        values = [r[name] for r in runs[kind] if name in r]
-        return statistics.median(values) if values else None
-
-    def text(value):
-        return "not taken" if value is None else f"{value:,.2f}" if abs(value) < 10 else f"{value:,.0f}"
-
-    rows = [f"| {name} | {text(figure('holdfast', name))} | {text(figure('etcd', name))} |" for name in names]
-    return "| what | holdfast | etcd |\n|---|--:|--:|\n" + "\n".join(rows)
+    rows = []
+    for name in names_of(runs):
+        ours, theirs = figure(runs, "holdfast", name), figure(runs, "etcd", name)
+        f = factor(better_of(runs, name), ours, theirs)
+        rows.append(f"| {name} | {text_of(ours)} | {text_of(theirs)} | {'' if f is None else f'{f:,.2f}' if f < 10 else f'{f:,.0f}'} |")
+    return "| what | holdfast | etcd | factor |\n|---|--:|--:|--:|\n" + "\n".join(rows)
 
 
-def losses(runs):
-    """Rows in which holdfast's median is worse: /s smaller, everything else (time, memory) larger."""
+def losses(all_runs, arguments):
+    """Where holdfast's median is worse, and whether the rounds of both overlap."""
     lost = []
-    for name in dict.fromkeys(n for r in runs["holdfast"] for n in r):
-        ours = [r[name] for r in runs["holdfast"] if name in r]
-        theirs = [r[name] for r in runs["etcd"] if name in r]
-        if not theirs or name.endswith("counted") or "in use" in name:
-            continue
-        a, b = statistics.median(ours), statistics.median(theirs)
-        if (a < b) if "/s" in name else (a > b):
-            lost.append(f"* {name}: {a:,.2f} beside {b:,.2f}")
-    return "\n".join(lost) or "* None in this table."
+    for part, runs in all_runs.items():
+        for name in names_of(runs):
+            better = better_of(runs, name)
+            f = factor(better, figure(runs, "holdfast", name), figure(runs, "etcd", name))
+            if f is None or f >= 1:
+                continue
+            ours = [r[name][0] for r in runs["holdfast"] if name in r]
+            theirs = [r[name][0] for r in runs["etcd"] if name in r]
+            clear = max(ours) < min(theirs) if better == "more" else min(ours) > max(theirs)
+            spread = f"{text_of(min(ours))} to {text_of(max(ours))} beside {text_of(min(theirs))} to {text_of(max(theirs))}"
+            lost.append(f"* {title(part, arguments)}: {name}: {spread}" +
+                        ("." if len(ours) < 2 else ", in every round." if clear else "; the rounds overlap."))
+    return "\n".join(lost) or "* Nowhere in these tables."
 
 
-def section(arguments, runs, foreign, load):
+def machine(arguments, foreign, load):
     commit = subprocess.run(["git", "-C", e2e.ROOT, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    return (f"{BEGIN}\n\n## Scale\n\n"
-            f"Written by `make bench-scale` (tests/bench/scale.py), {datetime.date.today()}, commit {commit.stdout.strip()} and etcd "
-            f"{bench.package('etcd-server')}.\nMedians of {arguments.rounds} round(s), the systems taking turns, three nodes each, "
-            f"every part on a fresh cluster; parts: {', '.join(arguments.only or PARTS)}.\n"
-            f"{arguments.watchers:,} watchers on {STREAMS} streams at the leader, {arguments.leases:,} leases, "
-            f"{arguments.revisions:,} revisions compacted. \"At a rate\" is {PUT_RATE:,} puts/s.\n"
-            f"**Other work took {foreign * 100:.0f} % of the processors; the load average was {load:.1f} before the start.** "
-            "Above a few percent compare the two columns only, and p99 with care.\n\n" + table(runs) +
-            "\n\n### Where holdfast loses here\n\n" + losses(runs) +
-            "\n\n### How it was taken\n\n"
-            "* h2load repeats one request in a closed loop; the compare always holds, so it is the cost of the transaction and\n"
-            "  not of contention. At a rate: h2load's `--rps`; a request's time counts from its sending, not from when it was due.\n"
-            "* Watch responses are received by a Python client, which is the limit at some ten thousand a second: the figure\n"
-            "  tells what both reach with it, not what a node can send. Watchers beside puts see none of them.\n"
-            "* Octets for one: the growth of the leader's resident size over the number; allocators and garbage collection blur it.\n"
-            "* Compaction: until `dbSizeInUse` falls no more; *during* ends there, at the earliest 0.5 s after the request.\n"
-            f"\n{END}\n")
+    directory = tempfile.gettempdir()
+    return (f"Written by `make bench-scale` (tests/bench/scale.py), {datetime.date.today()}: three nodes of holdfast "
+            f"(commit {commit.stdout.strip()}) and three of etcd {bench.package('etcd-server')} in turn\non one virtual machine with "
+            f"{os.cpu_count()} processors that nodes and load share ({bench.file_system(directory)}, fdatasync of 4 KiB: median "
+            f"{bench.sync_p50_us(directory):.0f} us). Medians of {arguments.rounds} round(s)\n(compaction: "
+            f"{arguments.compaction_rounds}) of {arguments.seconds} s after {WARM_UP_S} s of warm-up; every part of a round on fresh "
+            "data. **Factor**: above 1 where holdfast is better.\n"
+            f"Other work took {foreign * 100:.0f} % of the processors meanwhile, and the load average was {load:.1f} at the start" +
+            (".\n" if foreign < bench.FOREIGN_SHARE_MAX else
+             ": **not a quiet machine**. Compare the columns,\nnot these figures with other tables', and take the p99 with care.\n"))
+
+
+HOW = """### How it was taken
+
+* All load is `holdfastctl bench` on the leader: C x S is connections x calls under way on each. The generator is one thread; its
+  greatest share of a processor was {share:.0f} % (`bench {what}`).
+* *At n/s* is an open loop on 10 connections: latency counts from when a call was due, so a pause is charged with everything it delayed.
+  The other figures are closed loops.
+* *Compare and put*: the comparison holds always. *Clients compare and set one key*: each tries with the revision it saw last; *set*
+  are those that found the key so. In the end the key has exactly that many versions.
+* Watchers sit on 10 connections with 10 streams each (at a rate: 100). Each put's value tells when it was due, so an event tells
+  its age; every event for every watcher must have come. *Puts at once*: one hundred under way at most.
+* Memory: growth of the leader's resident size by that many, half a second after; allocators and garbage collection blur it.
+* Leases have a TTL of an hour. A keepalive of holdfast is an entry of the log, answered when a majority has it, so that no change of
+  leader ends a lease early; etcd's leader answers from memory.
+* Compaction: of all {revisions:,} revisions of {keys:,} keys; *during* is until `dbSizeInUse` of the leader's Status falls no more.
+* *CPU us/op*: processor time of all three nodes for one operation, warm-up included."""
+
+
+def section(arguments, all_runs, foreign, load):
+    parts = "\n\n".join(f"### {title(part, arguments)}\n\n{table(runs)}" for part, runs in all_runs.items())
+    how = HOW.format(share=Generator.share * 100, what=Generator.what, revisions=arguments.revisions, keys=LOAD_KEYS)
+    return (f"{BEGIN}\n\n## Scale\n\n{machine(arguments, foreign, load)}\n{parts}\n\n### Where holdfast loses\n\n{losses(all_runs, arguments)}\n\n"
+            f"{how}\n\n{END}\n")
 
 
 def write(text):
@@ -331,39 +440,45 @@ def write(text):
         file.write(new)
 
 
+# ---- the run -------------------------------------------------------------------------------------
+
+
+def run_part(name, number, runs, arguments, scratch):
+    for kind in (bench.Holdfast, bench.Etcd) if number % 2 == 0 else (bench.Etcd, bench.Holdfast):
+        system = kind()
+        try:
+            part = Part(system, arguments, scratch)
+            PARTS[name](part)
+            part.end()
+        finally:
+            system.stop()
+        runs[kind.name].append(part.figures)
+
+
 def main():
     parser = argparse.ArgumentParser(description="Scale, beside etcd.")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--compaction-rounds", type=int, default=2)
     parser.add_argument("--seconds", type=int, default=4)
     parser.add_argument("--watchers", type=int, default=10000)
     parser.add_argument("--leases", type=int, default=100000)
     parser.add_argument("--revisions", type=int, default=1000000)
-    parser.add_argument("--compaction-seconds", type=int, default=40)
     parser.add_argument("--only", action="append", choices=list(PARTS), default=[])
     parser.add_argument("--write", action="store_true", help="into docs/benchmarks.md")
     arguments = parser.parse_args()
-    for program in ("h2load", "etcd"):
-        if shutil.which(program) is None:
-            raise SystemExit(f"scale: {program} is missing; make deps")
+    if shutil.which("etcd") is None:
+        raise SystemExit("scale: etcd is missing; make deps")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     scratch = tempfile.mkdtemp(prefix="holdfast-scale-")
-    load, work = os.getloadavg()[0], bench.ForeignWork()
-    runs = {"holdfast": [], "etcd": []}
+    load, work, began = os.getloadavg()[0], bench.ForeignWork(), time.monotonic()
+    all_runs = {part: {"holdfast": [], "etcd": []} for part in arguments.only or PARTS}
     try:
-        for number in range(arguments.rounds):
-            taken = {"holdfast": {}, "etcd": {}}
-            for part in arguments.only or PARTS:
-                for kind in (bench.Holdfast, bench.Etcd) if number % 2 == 0 else (bench.Etcd, bench.Holdfast):
-                    system = kind()
-                    try:
-                        figures = PARTS[part](system, arguments, scratch)
-                    finally:
-                        system.stop()
-                    taken[kind.name].update(figures)
-                    for name, value in figures.items():
-                        print(f"    {kind.name:9} {name:60} {value:12.2f}", flush=True)
-            for name, figures in taken.items():
-                runs[name].append(figures)
-        text = section(arguments, runs, work.share(), load)
+        for number in range(max(arguments.rounds, arguments.compaction_rounds)):
+            for part, runs in all_runs.items():
+                if number < (arguments.compaction_rounds if part == "compaction" else arguments.rounds):
+                    print(f"  round {number + 1}, {part}, after {time.monotonic() - began:.0f} s", flush=True)
+                    run_part(part, number, runs, arguments, scratch)
+        text = section(arguments, all_runs, work.share(), load)
         print("\n" + text)
         if arguments.write:
             write(text)
