@@ -310,7 +310,7 @@ static enum err set_up(struct db *db, bool *created, char *problem, size_t probl
     if (error == OK) {
         (void)snprintf(pragmas, sizeof(pragmas),
                        "PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0;"
-                       "PRAGMA journal_size_limit=%d;",
+                       "PRAGMA secure_delete=OFF; PRAGMA journal_size_limit=%d;",
                        db->settings.keep_bytes);
         error = db_execute(db, pragmas);
     }

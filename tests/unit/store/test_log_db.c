@@ -225,6 +225,28 @@ static void trim_in_slices(void)
     test_folder_remove(folder);
 }
 
+/* Pages that become free are not written once more (docs/decisions/0022): each of these entries has a page. */
+static void trim_writes_little(void)
+{
+    char folder[TEST_PATH_MAX];
+    test_folder_make(folder);
+    struct log_db *db = open_ready(folder);
+    CU_ASSERT_EQUAL(test_persist(db, 1, 1, 0, 0, test_entries(1, 200, 1, 3000)), OK);
+    struct db_figures before;
+    struct db_figures after;
+    log_db_figures(db, &before);
+    CU_ASSERT_TRUE(before.wal_bytes > (uint64_t)200 * 4096);
+    bool more = false;
+    CU_ASSERT_EQUAL(log_db_begin(db), OK);
+    CU_ASSERT_EQUAL(log_db_trim(db, 0, 150, 1000, &more), OK);
+    CU_ASSERT_FALSE(more);
+    CU_ASSERT_EQUAL(log_db_commit(db), OK);
+    log_db_figures(db, &after);
+    CU_ASSERT_TRUE(after.wal_bytes - before.wal_bytes < (uint64_t)20 * 4096);
+    log_db_close(&db);
+    test_folder_remove(folder);
+}
+
 /* Truncating may cut everything the table holds, and what follows may come in the same persist. */
 static void truncate_to_the_start(void)
 {
@@ -621,8 +643,8 @@ static void a_log_goes_on_behind_a_snapshot(void)
 }
 
 SUITE("store: log_db", TEST(round_trip), TEST(read_limits), TEST(payload_sizes),
-      TEST(trim_in_slices), TEST(truncate_to_the_start), TEST(groups_apart),
-      TEST(configuration_found), TEST(other_identity_refused), TEST(other_formats_refused),
-      TEST(busy_writer_is_a_stall), TEST(foreign_write_stops), TEST(views_for_people),
-      TEST(figures_count), TEST(a_log_begins_anew_behind_a_snapshot),
+      TEST(trim_in_slices), TEST(trim_writes_little), TEST(truncate_to_the_start),
+      TEST(groups_apart), TEST(configuration_found), TEST(other_identity_refused),
+      TEST(other_formats_refused), TEST(busy_writer_is_a_stall), TEST(foreign_write_stops),
+      TEST(views_for_people), TEST(figures_count), TEST(a_log_begins_anew_behind_a_snapshot),
       TEST(a_log_goes_on_behind_a_snapshot))
