@@ -202,8 +202,8 @@ static void run_next(struct watch *watch)
 {
     struct queued_event *queued = watch->first;
     cli_loop_pause(&watch->loop, queued != NULL);
-    if (queued == NULL) {
-        return;
+    if (queued == NULL || watch->loop.stopped) {
+        return; /* stopped: one failed, and events of the same read still come in */
     }
     watch->first = queued->next;
     if (watch->first == NULL) {

@@ -299,6 +299,23 @@ class Watch(CtlTest):
         self.assertIn(f"ended with exit code 3 at revision {start}", err)
         self.fails(REFUSED, "No such file", "watch", "ef", "--rev", str(start), "--", "/no/such/program")
 
+    def test_exec_cannot_be_started(self):
+        """The first event that COMMAND cannot be started for is the last one it is tried for."""
+        def watchers():
+            pages = (e2e.http_get(node.client_address, "/metrics")[1] for node in self.cluster)
+            return sum(int(line.split()[1]) for page in pages for line in page.splitlines()
+                       if line.startswith("etcd_debugging_mvcc_watcher_total "))
+
+        before = watchers()
+        watch = self.begin("watch", "ec", "--exec", "--", "/no/such/program")
+        e2e.wait_until(lambda: watchers() > before, "the watch is there")
+        watch.signal(signal.SIGSTOP)  # so that it finds three responses when it reads again
+        for i in range(3):
+            self.ok("put", "ec", str(i))
+        watch.signal(signal.SIGCONT)
+        self.assertEqual(watch.wait(), REFUSED)
+        self.assertEqual("".join(watch.err).count("No such file"), 1)
+
     def test_exec_signal(self):
         """A signal is passed on to COMMAND, whose end is waited for."""
         start = self.revision() + 1
