@@ -107,32 +107,36 @@ static void checks_answer(struct client_actor *a, struct client_call *call)
     buffer_free(&room);
 }
 
+/* A check that needs no read; what fails of it is noted. */
+static void check_here(const struct client_actor *a, struct checks_carrier *carrier,
+                       enum web_check check)
+{
+    if (check == WEB_CHECK_NON_LEARNER && a->state.configuration.count > 0 &&
+        !configuration_is_voter(&a->state.configuration, a->state.member_id)) {
+        (void)snprintf(carrier->checks.failure[check], sizeof carrier->checks.failure[0],
+                       "this node has no vote");
+    } /* WEB_CHECK_DATA_CORRUPTION: a node that finds any does not run (operations.md) */
+}
+
+static bool check_reads(enum web_check check)
+{
+    return check == WEB_CHECK_SERIALIZABLE_READ || check == WEB_CHECK_LINEARIZABLE_READ;
+}
+
 /* Make the checks from `at` on, until one needs a read or all are made. */
 static void checks_go_on(struct client_actor *a, struct client_call *call)
 {
     struct checks_carrier *carrier = call->carrier;
     for (; carrier->at < WEB_CHECK_COUNT; carrier->at++) {
-        if (!carrier->checks.wanted[carrier->at]) {
+        enum web_check check = (enum web_check)carrier->at;
+        if (!carrier->checks.wanted[check]) {
             continue;
         }
-        switch ((enum web_check)carrier->at) {
-        case WEB_CHECK_SERIALIZABLE_READ:
-            ask(a, call, true);
+        if (check_reads(check)) {
+            ask(a, call, check == WEB_CHECK_SERIALIZABLE_READ);
             return;
-        case WEB_CHECK_LINEARIZABLE_READ:
-            ask(a, call, false);
-            return;
-        case WEB_CHECK_NON_LEARNER:
-            if (a->state.configuration.count > 0 &&
-                !configuration_is_voter(&a->state.configuration, a->state.member_id)) {
-                (void)snprintf(carrier->checks.failure[carrier->at],
-                               sizeof carrier->checks.failure[0], "this node has no vote");
-            }
-            break;
-        case WEB_CHECK_DATA_CORRUPTION: /* a node that finds any does not run (operations.md) */
-        case WEB_CHECK_COUNT:
-            break;
         }
+        check_here(a, carrier, check);
     }
     checks_answer(a, call);
 }
@@ -155,14 +159,19 @@ static void checks_refused(struct client_actor *a, struct client_call *call, enu
     checks_go_on(a, call);
 }
 
-/* Its time is up, or the node stops: the check under way has failed, and those not made yet. */
+/* Its time is up, or the node stops: the read under way has failed, and those not begun. What needs none is told. */
 static void checks_fail(struct client_actor *a, struct client_call *call, struct rpc_error error)
 {
     struct checks_carrier *carrier = call->carrier;
     struct buffer room = {0};
     for (; carrier->at < WEB_CHECK_COUNT; carrier->at++) {
-        (void)snprintf(carrier->checks.failure[carrier->at], sizeof carrier->checks.failure[0],
-                       "%s", error.text);
+        enum web_check check = (enum web_check)carrier->at;
+        if (check_reads(check)) {
+            (void)snprintf(carrier->checks.failure[check], sizeof carrier->checks.failure[0], "%s",
+                           error.text);
+        } else {
+            check_here(a, carrier, check);
+        }
     }
     struct web_answer answer = web_checks_answer(&carrier->checks, &room);
     web_answer_call(a, call, &answer);

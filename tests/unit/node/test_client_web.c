@@ -310,7 +310,25 @@ static void checks_are_made(void)
     fixture_end(&f);
 }
 
+/* A check that only looks at this node says what it sees, also when the read before it got no answer in time. */
+static void late_checks_accuse_no_other(void)
+{
+    struct fixture f;
+    fixture_start(&f, (struct fixture_options){.request_timeout_ms = 10});
+    int fd = fixture_connect(&f);
+    char got[400];
+    say(fd, "GET /readyz?verbose&exclude=serializable_read HTTP/1.1\r\n\r\n");
+    (void)take_read_id(&f.raft, RAFT_READ);
+    read_answer(fd, got, sizeof got);
+    CU_ASSERT_TRUE(begins(got, "HTTP/1.1 503 "));
+    CU_ASSERT_PTR_NOT_NULL(strstr(got, "[+]data_corruption ok\n[-]linearizable_read failed: "
+                                       "etcdserver: request timed out\n[+]non_learner ok\n"));
+    close(fd);
+    fixture_end(&f);
+}
+
 SUITE("node client web", TEST(health_reads), TEST(health_says_why_not),
       TEST(pipelined_requests_keep_their_order), TEST(half_closed_client_is_answered),
       TEST(gone_client_is_forgotten), TEST(garbage_is_refused), TEST(http2_gets_them_too),
-      TEST(stop_ends_http1), TEST(strangers_are_turned_away), TEST(checks_are_made))
+      TEST(stop_ends_http1), TEST(strangers_are_turned_away), TEST(checks_are_made),
+      TEST(late_checks_accuse_no_other))
