@@ -123,7 +123,9 @@ static void write_store(const struct figures *f, struct buffer *out)
     counter(out, "etcd_mvcc_txn_total", "Transactions with a write applied here.", f->txns);
     counter(out, "etcd_mvcc_range_total", "Reads answered here.", f->ranges);
     counter(out, "etcd_debugging_lease_granted_total", "Leases granted.", f->leases_granted);
-    counter(out, "etcd_debugging_lease_revoked_total", "Leases revoked.", f->leases_revoked);
+    counter(out, "etcd_debugging_lease_revoked_total",
+            "Leases revoked, by clients or because they expired.",
+            f->leases_revoked + f->leases_expired);
     counter(out, "etcd_debugging_server_lease_expired_total", "Leases expired.", f->leases_expired);
     gauge(out, "etcd_debugging_mvcc_current_revision", "The store's revision.",
           (uint64_t)f->revision);

@@ -29,6 +29,8 @@ static struct figures *some_figures(void)
     f->peer_count = 1;
     f->peers[0].member_id = 0xabc;
     f->peers[0].sent_bytes = 99;
+    f->leases_revoked = 2;
+    f->leases_expired = 3;
     return f;
 }
 
@@ -73,6 +75,8 @@ static void names_and_numbers(void)
         "grpc_method=\"Snapshot\",grpc_type=\"server_stream\"} 0\n",
         "\netcd_network_peer_sent_bytes_total{To=\"abc\"} 99\n",
         "\nholdfast_actor_queue_wait_seconds_count{actor=\"raft\"} 0\n",
+        "\netcd_debugging_lease_revoked_total 5\n", /* etcd counts those that expired too */
+        "\netcd_debugging_server_lease_expired_total 3\n",
         "\nprocess_resident_memory_bytes 4096\n",
         "\nprocess_cpu_seconds_total 1.5\n",
     };
