@@ -272,6 +272,7 @@ struct actor *client_actor_create(const struct client_actor_settings *settings)
         .http1_callbacks = &client_http1_callbacks,
         .deadlines = &a->deadlines,
         .bytes = a->bytes,
+        .bytes_max = settings->config.client_bytes_in_flight_max,
         .idle_timeout_us = settings->config.client_idle_timeout_s != 0
                                ? (uint64_t)settings->config.client_idle_timeout_s * 1000000
                                : UINT64_MAX,

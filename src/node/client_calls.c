@@ -131,7 +131,7 @@ void call_close(struct client_actor *a, struct client_call *call)
         a->internal_count--;
     } else {
         credits_give(call->lasting ? a->streams : a->requests, 1);
-        credits_give(a->bytes, call->bytes_held);
+        connection_discharge(call->connection, call->bytes_held);
     }
     ASSERT(a->call_count > 0);
     a->call_count--;
@@ -147,7 +147,8 @@ void call_close(struct client_actor *a, struct client_call *call)
 bool call_take_bytes(struct client_actor *a, struct client_call *call, uint64_t bytes)
 {
     ASSERT(call->connection != NULL);
-    if (!credits_take(a->bytes, bytes)) {
+    UNUSED(a);
+    if (!connection_charge(call->connection, bytes)) {
         return false;
     }
     call->bytes_held += bytes;
@@ -170,9 +171,10 @@ void call_leave_bytes(struct client_call *call, uint64_t waiting)
 
 void call_give_bytes(struct client_actor *a, struct client_call *call, uint64_t bytes)
 {
+    UNUSED(a);
     ASSERT(bytes <= call->bytes_held);
     call->bytes_held -= bytes;
-    credits_give(a->bytes, bytes);
+    connection_discharge(call->connection, bytes);
 }
 
 /* What a node answers that was removed from the cluster. */
@@ -203,7 +205,7 @@ static struct client_call *admit(struct client_actor *a, struct client_connectio
         *error = ops->lasting ? rpc_error_too_many_streams : rpc_error_of(ERR_OVERLOAD);
         return NULL;
     }
-    if (!credits_take(a->bytes, CALL_BYTES)) {
+    if (!connection_charge(c, CALL_BYTES)) {
         credits_give(credits, 1);
         *error = rpc_error_of(ERR_OVERLOAD);
         return NULL;
@@ -378,6 +380,10 @@ void call_end(struct client_actor *a, struct client_call *call)
 
 void call_finish(struct client_actor *a, struct client_call *call)
 {
+    if (call->transport->ready != NULL && !call->transport->ready(a, call)) {
+        call_fail_with(a, call, ERR_OVERLOAD);
+        return;
+    }
     count_handled(a, call->method, 0);
     call_end(a, call);
     call->transport->finish(a, call);

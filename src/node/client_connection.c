@@ -68,12 +68,38 @@ static void update_partial(struct client_connection *c, uint64_t now_us)
 static void update_stall(struct client_connection *c, uint64_t now_us)
 {
     if (!c->blocked && (c->http2 == NULL || http2_unread_answers(c->http2) == 0)) {
-        c->stall_until_us = UINT64_MAX;
+        c->stall_until_us = c->scarce_until_us = UINT64_MAX;
     } else if (c->stall_until_us == UINT64_MAX) {
         c->stall_until_us = now_us + CONNECTION_STALL_US;
-        c->stall_sent_bytes = c->sent_bytes;
-        look_at(c, c->stall_until_us);
+        c->scarce_until_us = now_us + CONNECTION_STALL_SCARCE_US;
+        c->stall_sent_bytes = c->scarce_sent_bytes = c->sent_bytes;
+        look_at(c, c->scarce_until_us);
     }
+}
+
+/* Others need what it holds, and it reads too little. */
+static bool stands_in_the_way(const struct client_connection *c)
+{
+    return c->charged_bytes > CONNECTION_SHARE_BYTES &&
+           c->sent_bytes - c->scarce_sent_bytes < CONNECTION_STALL_BYTES &&
+           credits_left(c->shared->bytes) < c->shared->bytes_max / 4;
+}
+
+/* True: it has not read for too long. */
+static bool stall_is_over(struct client_connection *c, uint64_t now_us)
+{
+    bool over = false;
+    if (c->stall_until_us <= now_us) {
+        over = c->sent_bytes - c->stall_sent_bytes < CONNECTION_STALL_BYTES;
+        c->stall_until_us = now_us + CONNECTION_STALL_US;
+        c->stall_sent_bytes = c->sent_bytes;
+    }
+    if (c->scarce_until_us <= now_us) {
+        over = over || stands_in_the_way(c);
+        c->scarce_until_us = now_us + CONNECTION_STALL_SCARCE_US;
+        c->scarce_sent_bytes = c->sent_bytes;
+    }
+    return over;
 }
 
 static bool is_idle(const struct client_connection *c)
@@ -94,14 +120,11 @@ void connection_expired(struct client_connection *c, uint64_t now_us)
         connection_close(c);
         return;
     }
-    if (c->stall_until_us <= now_us) {
-        if (c->sent_bytes - c->stall_sent_bytes < CONNECTION_STALL_BYTES) {
-            log_event(LOG_INFO, "client closed: it does not read its answers", "fd=%d", c->fd);
-            connection_close(c);
-            return;
-        }
-        c->stall_until_us = now_us + CONNECTION_STALL_US;
-        c->stall_sent_bytes = c->sent_bytes;
+    if (stall_is_over(c, now_us)) {
+        log_event(LOG_INFO, "client closed: it does not read its answers",
+                  "fd=%d held_bytes=%" PRIu64, c->fd, c->charged_bytes);
+        connection_close(c);
+        return;
     }
     uint64_t idle_us = idle_until_us(c);
     if (idle_us <= now_us) {
@@ -114,6 +137,7 @@ void connection_expired(struct client_connection *c, uint64_t now_us)
     look_at(c, c->linger_until_us);
     look_at(c, c->partial_until_us);
     look_at(c, c->stall_until_us);
+    look_at(c, c->scarce_until_us);
     look_at(c, idle_us);
 }
 
@@ -135,7 +159,7 @@ struct client_connection *connection_open(struct connection_shared *shared, int 
     c->watched = EPOLLIN;
     actor_watch(shared->actor, fd, EPOLLIN, c);
     c->heard_us = now_us;
-    c->stall_until_us = c->linger_until_us = c->partial_until_us = UINT64_MAX;
+    c->stall_until_us = c->scarce_until_us = c->linger_until_us = c->partial_until_us = UINT64_MAX;
     update_partial(c, now_us);
     return c;
 }
@@ -149,6 +173,27 @@ void connection_touch(struct client_connection *c)
     }
 }
 
+bool connection_charge(struct client_connection *c, uint64_t bytes)
+{
+    uint64_t left = credits_left(c->shared->bytes);
+    uint64_t charged = c->charged_bytes + bytes;
+    if (charged > CONNECTION_SHARE_BYTES && (left < bytes || charged > left - bytes)) {
+        return false;
+    }
+    if (!credits_take(c->shared->bytes, bytes)) {
+        return false;
+    }
+    c->charged_bytes = charged;
+    return true;
+}
+
+void connection_discharge(struct client_connection *c, uint64_t bytes)
+{
+    ASSERT(bytes <= c->charged_bytes);
+    c->charged_bytes -= bytes;
+    credits_give(c->shared->bytes, bytes);
+}
+
 void connection_hold(struct client_connection *c, uint64_t bytes)
 {
     c->held_bytes += bytes;
@@ -158,7 +203,7 @@ void connection_hold(struct client_connection *c, uint64_t bytes)
 static void let_go(struct client_connection *c, uint64_t waiting)
 {
     if (c->held_bytes > waiting) {
-        credits_give(c->shared->bytes, c->held_bytes - waiting);
+        connection_discharge(c, c->held_bytes - waiting);
         c->held_bytes = waiting;
     }
 }
@@ -397,6 +442,7 @@ void connections_flush(struct connection_shared *shared, uint64_t now_us)
     while (shared->dead != NULL) {
         struct client_connection *c = shared->dead;
         shared->dead = c->next;
+        ASSERT(c->charged_bytes == 0);
         mem_free(c);
     }
 }

@@ -47,6 +47,10 @@ enum deadline_kind {
 #define CONNECTION_REQUEST_US  UINT64_C(30000000) /* to send a request that was begun */
 #define CONNECTION_STALL_US    UINT64_C(60000000) /* in which a client must have read at least ... */
 #define CONNECTION_STALL_BYTES (16 * 1024)        /* ... so much, if it had so much to read */
+/* While less than a quarter of the octets in flight is left, who holds more than its basic share has this long. */
+#define CONNECTION_STALL_SCARCE_US UINT64_C(5000000)
+#define CONNECTION_SHARE_BYTES                                                                     \
+    ((uint64_t)64 * 1024) /* what every connection may hold if it is there */
 
 enum connection_protocol { PROTOCOL_UNKNOWN, PROTOCOL_HTTP2, PROTOCOL_HTTP1 };
 
@@ -63,7 +67,8 @@ struct connection_shared {
     struct http2_shared *http2;
     const struct http1_callbacks *http1_callbacks;
     struct deadlines *deadlines;
-    struct credits *bytes;    /* octets in flight, over all clients */
+    struct credits *bytes;    /* octets in flight, over all clients ... */
+    uint64_t bytes_max;       /* ... and how many there are */
     uint64_t idle_timeout_us; /* UINT64_MAX: for ever */
     uint8_t *input;           /* CONNECTION_INPUT_BYTES */
     struct buffer scratch;    /* output that leaves at once, as nearly all does */
@@ -92,11 +97,13 @@ struct client_connection {
         in; /* first octets, and what came behind an HTTP/1 request that is not answered */
     struct buffer out;         /* what the socket did not take ... */
     uint64_t held_bytes;       /* ... and how much of it is charged to shared->bytes */
+    uint64_t charged_bytes;    /* taken from there in all: that, and what its calls hold */
     uint64_t heard_us;         /* when octets came last */
     uint64_t partial_until_us; /* to send the rest of what was begun; UINT64_MAX: nothing was */
     uint64_t stall_until_us;   /* to read some more; UINT64_MAX: nothing waits to be read */
     uint64_t linger_until_us;  /* UINT64_MAX: not lingering */
     uint64_t sent_bytes, stall_sent_bytes; /* to the socket in all; when stall_until_us was set */
+    uint64_t scarce_until_us, scarce_sent_bytes; /* the same, for when octets are scarce */
     struct client_connection *next, *previous;
     struct client_connection *next_dirty;
 };
@@ -108,6 +115,13 @@ struct client_connection *connection_open(struct connection_shared *shared, int 
 void connection_ready(struct client_connection *c, uint32_t events, uint64_t now_us);
 /* There is output, or the state may have changed: look at it in this flush. */
 void connection_touch(struct client_connection *c);
+/*
+ * Octets in flight for a request or an answer of this connection. False: there are not enough, or it would hold more than
+ * it leaves to all others together. So one that does not read gets half of them, the next one a quarter, and what is left is
+ * always somebody else's; up to CONNECTION_SHARE_BYTES it is who comes first.
+ */
+bool connection_charge(struct client_connection *c, uint64_t bytes);
+void connection_discharge(struct client_connection *c, uint64_t bytes);
 /* So many octets taken from shared->bytes stay taken until the socket has what is in `out` now. */
 void connection_hold(struct client_connection *c, uint64_t bytes);
 /* The HTTP/1 request was answered: go on with what came behind it, now or when most of the answer has gone. */

@@ -87,7 +87,12 @@ static void json_push(struct client_actor *a, struct client_call *call)
     }
 }
 
-static void json_fail(struct client_actor *a, struct client_call *call, struct rpc_error error);
+/* As text an answer takes room once more, and longer. */
+static bool json_ready(struct client_actor *a, struct client_call *call)
+{
+    const struct json_carrier *carrier = call->carrier;
+    return is_stream(call) || call_take_answer(a, call, carrier->text.size) || !call->may_withhold;
+}
 
 static void json_finish(struct client_actor *a, struct client_call *call)
 {
@@ -97,14 +102,8 @@ static void json_finish(struct client_actor *a, struct client_call *call)
         web_finish(a, call);
         return;
     }
-    /* as text it takes room once more, and longer */
-    size_t size = carrier->text.size;
-    if (!call_take_answer(a, call, size) && call->may_withhold) {
-        json_fail(a, call, rpc_error_of(ERR_OVERLOAD));
-        return;
-    }
     struct web_answer answer = json_answer(200);
-    answer.body = view_of(carrier->text.data, size);
+    answer.body = view_of(carrier->text.data, carrier->text.size);
     web_answer_call(a, call, &answer);
 }
 
@@ -147,6 +146,7 @@ static const struct call_transport json_transport = {
     .begin = json_begin,
     .room = json_room,
     .push = json_push,
+    .ready = json_ready,
     .finish = json_finish,
     .fail = json_fail,
     .want_drained = web_want_drained,

@@ -32,6 +32,8 @@ struct call_transport {
     uint8_t *(*room)(struct client_actor *a, struct client_call *call, size_t size);
     /* The room is filled: send it. */
     void (*push)(struct client_actor *a, struct client_call *call);
+    /* Is there room for the complete answer? False: it is refused instead (call_fail follows). NULL: always. */
+    bool (*ready)(struct client_actor *a, struct client_call *call);
     /* The answer is complete. The call may be freed by this. */
     void (*finish)(struct client_actor *a, struct client_call *call);
     /* The answer is an error, perhaps after messages. The call may be freed by this. */

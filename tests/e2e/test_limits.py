@@ -388,6 +388,25 @@ class Rude(e2e.ClusterTest):
             channel.close()
         e2e.wait_until(lambda: client.range("large").kvs, "what they held is given back")
 
+    def test_deaf_and_greedy(self):
+        """One connection that asks for more than may be in flight and reads nothing: long answers to others go on."""
+        client = self.node.client
+        client.put("large", b"v" * 500000)
+        query = frame(client.rpc.RangeRequest(key=b"large").SerializeToString())
+        for window in (0, 2**31 - 1):
+            channel = connect(self.node.client_port)
+            channel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            out = PREFACE + h2_frame(SETTINGS, 0, 0, struct.pack(">HI", 4, window))
+            for number in range(100):
+                stream = 2 * number + 1
+                out += h2_frame(HEADERS, 4, stream, h2_header(b"/etcdserverpb.KV/Range")) + h2_frame(DATA, 1, stream, query)
+            channel.sendall(out)
+            with rpc.Client(self.node.client_address) as polite:
+                for _ in range(30):
+                    self.assertEqual(len(polite.range("large").kvs[0].value), 500000)
+            channel.close()
+        self.served()
+
     def test_idle(self):
         """A silent connection is closed; one with a stream open is not."""
         idle = connect(self.node.client_port)

@@ -79,7 +79,7 @@ struct port {
 };
 
 #define PORT_CREDITS 1000
-#define PORT_BYTES   (1u << 20)
+#define PORT_BYTES   (4u << 20)
 
 /* Fill in the settings; change what the test is about, then port_start. */
 static inline void port_prepare(struct port *p)
@@ -102,6 +102,7 @@ static inline void port_prepare(struct port *p)
     s->config.client_streams_per_connection_max = 1000;
     s->config.client_header_bytes_max = 32768;
     s->config.client_idle_timeout_s = 3600;
+    s->config.client_bytes_in_flight_max = PORT_BYTES;
     s->state.cluster_id = 10;
     s->state.member_id = 20;
     s->state.term = 30;

@@ -5,6 +5,9 @@
  */
 #include "client_hand.h"
 
+#include "api/method.h"
+#include "net/grpc.h"
+
 #define PATH_PUT     "/etcdserverpb.KV/Put"
 #define PATH_RANGE   "/etcdserverpb.KV/Range"
 #define HEALTH_WATCH "/grpc.health.v1.Health/Watch"
@@ -179,6 +182,124 @@ static void unread_answers_end_the_connection(void)
     port_end(&p);
 }
 
+/* The state machine's answer to the read that was asked last: a value of so many octets. */
+static void answer_read(struct port *p, size_t size)
+{
+    struct read_request *m = (struct read_request *)hand_find(p->actors.raft, RAFT_READ);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(m);
+    uint8_t *value = mem_zalloc(size);
+    struct result *r = result_create();
+    struct key_value kv = {.key = VIEW("k"), .value = view_of(value, size), .mod_revision = 2};
+    result_add(r, &kv, false);
+    port_reply(p, m->request_id, r);
+    MSG_FREE(m);
+    mem_free(value);
+}
+
+/* Ask for so much and read nothing of it. True: it was not refused. */
+static bool ask_unread(struct caller *c, size_t size)
+{
+    uint64_t left = credits_left(c->port->bytes);
+    (void)http2_client_unary(c->client, PATH_RANGE, VIEW("\x0a\x01k"), NULL);
+    caller_send(c);
+    answer_read(c->port, size);
+    return credits_left(c->port->bytes) + size <= left;
+}
+
+/* Who never reads its answers hurts no one else: however much it asks for on a connection, it gets no more than it leaves to
+ * all others together. Its own further reads are refused, theirs are not. */
+static void who_does_not_read_leaves_others_as_much(void)
+{
+    struct port p;
+    port_prepare(&p);
+    port_start(&p);
+    struct caller deaf = caller_open(&p);
+    struct caller other = caller_open(&p);
+    size_t got = 0;
+    for (int i = 0; i < 10; i++) {
+        got += ask_unread(&deaf, 400000);
+    }
+    CU_ASSERT_EQUAL(got, 5); /* 2.0 of 4.2 million octets */
+    CU_ASSERT_TRUE(credits_left(p.bytes) >= PORT_BYTES / 2);
+    for (int i = 0; i < 10; i++) { /* it reads, so it may have large ones again and again */
+        int32_t id = http2_client_unary(other.client, PATH_RANGE, VIEW("\x0a\x01k"), NULL);
+        caller_send(&other);
+        answer_read(&p, 900000);
+        CU_ASSERT_STRING_EQUAL(caller_answer(&other, id)->grpc_status, "0");
+    }
+    caller_close(&deaf);
+    caller_close(&other);
+    port_end(&p);
+}
+
+/* Many of them: as soon as octets are scarce, those who hold more than a basic share and read nothing have seconds, not a
+ * minute. Who holds little stays. */
+static void many_who_do_not_read_are_closed_soon(void)
+{
+    struct port p;
+    port_prepare(&p);
+    port_start(&p);
+    struct caller deaf[6];
+    size_t asked = 0;
+    struct caller small = caller_open(&p);
+    int32_t id = http2_client_unary(small.client, PATH_RANGE, VIEW("\x0a\x01k"), NULL);
+    caller_send(&small);
+    for (size_t i = 0; i < ARRAY_COUNT(deaf); i++) {
+        deaf[i] = caller_open(&p);
+        struct read_request *first =
+            i == 0 ? (struct read_request *)hand_find(p.actors.raft, RAFT_READ) : NULL;
+        MSG_FREE(first);
+        while (ask_unread(&deaf[i], 100000)) {
+            asked++;
+        }
+    }
+    CU_ASSERT_TRUE(asked > 30);
+    CU_ASSERT_TRUE(credits_left(p.bytes) < PORT_BYTES / 4);
+    uint64_t begin_us = p.now_us;
+    port_wait(&p, begin_us + 4 * SECOND);
+    CU_ASSERT_TRUE(credits_left(p.bytes) < PORT_BYTES / 4);
+    port_wait(&p, begin_us + 6 * SECOND);
+    CU_ASSERT_TRUE(credits_left(p.bytes) >
+                   PORT_BYTES / 4); /* those that are left are no longer in the way */
+    CU_ASSERT_FALSE(is_closed(&small));
+    CU_ASSERT_FALSE(http2_client_answer(small.client, id)->closed);
+    for (size_t i = 0; i < ARRAY_COUNT(deaf); i++) {
+        caller_close(&deaf[i]);
+    }
+    caller_close(&small);
+    port_end(&p);
+}
+
+/* A read that fits as a message and not as text is refused, and that is what is counted. */
+static void json_refused_for_room_counts_as_refused(void)
+{
+    struct port p;
+    port_prepare(&p);
+    port_start(&p);
+    struct actor *end = hand_receiver();
+    struct caller c = caller_open(&p);
+    const char *text = "POST /v3/kv/range HTTP/1.1\r\nContent-Length: 14\r\n\r\n{\"key\":\"aw==\"}";
+    CU_ASSERT_EQUAL(send(c.fd, text, strlen(text), 0), (ssize_t)strlen(text));
+    port_run(&p);
+    answer_read(&p, 1300000);
+    char answer[200] = "";
+    CU_ASSERT_TRUE_FATAL(recv(c.fd, answer, sizeof(answer) - 1, 0) > 0);
+    CU_ASSERT_PTR_NOT_NULL(strstr(answer, "HTTP/1.1 429"));
+    struct figures *m = MSG_NEW(struct figures, CLIENT_FIGURES, NULL);
+    m->stop_count = 1;
+    m->stops[0] = (struct figures_stop){.actor = end, .kind = CLIENT_FIGURES};
+    ACTOR_SEND(p.client, m);
+    port_run(&p);
+    m = (struct figures *)hand_find(end, CLIENT_FIGURES);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(m);
+    CU_ASSERT_EQUAL(m->clients.handled[METHOD_RANGE][GRPC_OK], 0);
+    CU_ASSERT_EQUAL(m->clients.handled[METHOD_RANGE][GRPC_RESOURCE_EXHAUSTED], 1);
+    MSG_FREE(m);
+    caller_close(&c);
+    port_end(&p);
+    actor_destroy(end);
+}
+
 /* An answer over HTTP/1 outlives its request: what the socket has not taken stays charged, so that many who read
  * nothing cannot fill the memory; and it goes back as it is read, or with the connection. */
 static void unread_answers_over_http1_stay_charged(void)
@@ -342,7 +463,8 @@ static void large_header_is_refused(void)
 
 SUITE("node client limits", TEST(idle_connections_are_closed), TEST(drips_are_closed),
       TEST(dripping_message_times_out), TEST(unread_answers_end_the_connection),
-      TEST(unread_answers_over_http1_stay_charged),
+      TEST(who_does_not_read_leaves_others_as_much), TEST(many_who_do_not_read_are_closed_soon),
+      TEST(json_refused_for_room_counts_as_refused), TEST(unread_answers_over_http1_stay_charged),
       TEST(the_next_request_over_http1_waits_for_the_answer_to_go),
       TEST(streams_have_their_own_credits), TEST(lasting_calls_keep_their_clients_deadline),
       TEST(leaderless_streams_end), TEST(large_header_is_refused))
