@@ -17,6 +17,7 @@
  *  1. The name is resolved again at every dial; its addresses are tried in turn. Name servers that do not answer
  *     keep nobody apart: then the address from which the peer has dialled us and the one that worked last are
  *     tried. Whoever answers there has to say its name, as everywhere.
+ *     A peer that calls from another address than the last time has moved: it is dialled there first.
  *  1a. While the peer is silent, its name is looked up again every PEER_LOOK_US; a connection to an address that the
  *     name does not stand for any more is given up.
  *  2. Unsent octets never exceed the core's window + PEER_UNSENT_BYTES_MAX + one frame; a peer that takes nothing for
@@ -76,6 +77,9 @@ struct outbound {
     char dialled[MEMBER_ADDRESS_MAX + 1]; /* whose lookup `found` is, as the target said it */
     struct socket_address good;           /* of the last connection that came up ... */
     char good_of[MEMBER_ADDRESS_MAX + 1]; /* ... and what was dialled then; "": none yet */
+    struct socket_address
+        called_from; /* where the peer dialled us from last, port 0; size 0: not yet */
+    bool moved; /* ... and it was elsewhere before: to be dialled there first, until it works */
     uint64_t names_told; /* hash of the lookup's failure last logged; 0: it works */
     uint64_t look_at_us,
         look_received_bytes; /* UP: the next look at the name; p->received_bytes then */
@@ -172,6 +176,10 @@ MUST_USE bool peer_lookup_start(struct peer *p, const char *address);
 void peer_lookup_done(struct peer *p);
 /* The same while our connection is up: does the name still stand for its other end? True if unknown. */
 MUST_USE bool peer_lookup_confirms(struct peer *p);
+/* A connection from the peer came: has it moved? */
+void peer_lookup_called(struct peer *p);
+/* An attempt is under way, to where it was before it moved: where it is now is next. False: it is not so. */
+MUST_USE bool peer_lookup_call_back(struct peer *p);
 
 /* ---- peer_inbound.c ----------------------------------------------------------------------------- */
 

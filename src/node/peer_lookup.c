@@ -23,6 +23,15 @@ bool peer_lookup_start(struct peer *p, const char *address)
     return true;
 }
 
+static void set_port(struct socket_address *address, uint16_t port)
+{
+    if (address->any.sa_family == AF_INET) {
+        address->v4.sin_port = htons(port);
+    } else {
+        address->v6.sin6_port = htons(port);
+    }
+}
+
 static bool found_has(const struct resolve_answer *found, const struct socket_address *address)
 {
     for (size_t i = 0; i < found->count; i++) {
@@ -40,6 +49,17 @@ static void found_add(struct resolve_answer *found, const struct socket_address 
     }
 }
 
+/* The last one goes if there is no room; it has no place twice. */
+static void found_put_first(struct resolve_answer *found, const struct socket_address *address)
+{
+    struct resolve_answer others = *found;
+    found->count = 0;
+    found_add(found, address);
+    for (size_t i = 0; i < others.count; i++) {
+        found_add(found, &others.addresses[i]);
+    }
+}
+
 /* Where the peer dialled us from, with the port that is dialled. */
 static bool inbound_address(const struct peer *p, struct socket_address *out)
 {
@@ -49,11 +69,7 @@ static bool inbound_address(const struct peer *p, struct socket_address *out)
         address_split(p->out.dialled, host, sizeof(host), &port) != OK) {
         return false;
     }
-    if (out->any.sa_family == AF_INET) {
-        out->v4.sin_port = htons(port);
-    } else {
-        out->v6.sin6_port = htons(port);
-    }
+    set_port(out, port);
     return true;
 }
 
@@ -63,6 +79,9 @@ static void add_known_addresses(struct peer *p)
     struct outbound *out = &p->out;
     struct socket_address from;
     if (inbound_address(p, &from)) {
+        if (out->moved) {
+            found_put_first(&out->found, &from);
+        }
         found_add(&out->found, &from);
     }
     if (out->found.error != OK && strcmp(out->good_of, out->dialled) == 0) {
@@ -95,4 +114,32 @@ bool peer_lookup_confirms(struct peer *p)
     }
     add_known_addresses(p); /* where it dials from is right, whatever the name servers say */
     return found_has(&p->out.found, &at);
+}
+
+/* Behind a translator of addresses a peer calls from the same wrong address all the time: that is no news. */
+void peer_lookup_called(struct peer *p)
+{
+    struct outbound *out = &p->out;
+    struct socket_address from;
+    if (p->in.fd < 0 || !socket_remote_address(p->in.fd, &from)) {
+        return;
+    }
+    set_port(&from, 0);
+    out->moved = out->moved ||
+                 (out->called_from.size > 0 && !socket_address_equal(&out->called_from, &from));
+    out->called_from = from;
+}
+
+bool peer_lookup_call_back(struct peer *p)
+{
+    struct outbound *out = &p->out;
+    struct socket_address from;
+    ASSERT(out->found_next > 0);
+    struct socket_address *tried = &out->found.addresses[out->found_next - 1];
+    if (!out->moved || !inbound_address(p, &from) || socket_address_equal(tried, &from)) {
+        return false;
+    }
+    *tried = from;
+    out->found_next--;
+    return true;
 }

@@ -391,6 +391,7 @@ static void outbound_welcome(struct peer *p, const struct peer_greeting *greetin
     outbound_move(p, OUT_UP);
     out->look_at_us = now_us + PEER_LOOK_US;
     out->look_received_bytes = p->received_bytes;
+    out->moved = false;
     if (socket_remote_address(out->fd, &out->good)) {
         memcpy(out->good_of, out->dialled, sizeof(out->good_of));
     }
@@ -608,6 +609,8 @@ void peer_outbound_retarget(struct peer *p, uint64_t now_us)
     out->flapping = false;
     out->second_turn = false;
     out->good_of[0] = '\0';
+    out->moved = false;
+    out->called_from.size = 0;
     out->names_told = 0;
     out->backoff_us = PEER_BACKOFF_MIN_US;
     out->deadline_us = p->settings.address[0] != '\0' ? now_us : UINT64_MAX;
@@ -619,6 +622,11 @@ void peer_outbound_hurry(struct peer *p, uint64_t now_us)
     if (p->out.state == OUT_WAITING && p->settings.address[0] != '\0' &&
         p->out.deadline_us > soon_us) {
         p->out.deadline_us = soon_us;
+    }
+    peer_lookup_called(p);
+    /* Where it was before it moved nobody says no: that attempt would end by its time-out only. */
+    if (p->out.state == OUT_CONNECTING && peer_lookup_call_back(p)) {
+        dial_address_failed(p, now_us, "it has called from another address");
     }
 }
 

@@ -55,6 +55,18 @@ static inline int raw_dial(uint16_t port)
     return fd;
 }
 
+/* From a loopback address of ours. */
+static inline int raw_dial_from(const char *host, uint16_t port)
+{
+    struct socket_address own = raw_address(host, 0);
+    struct socket_address a = raw_address("127.0.0.1", port);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    CU_ASSERT_EQUAL_FATAL(bind(fd, &own.any, own.size), 0);
+    CU_ASSERT_EQUAL_FATAL(connect(fd, &a.any, a.size), 0);
+    CU_ASSERT_EQUAL_FATAL(fcntl(fd, F_SETFL, O_NONBLOCK), 0);
+    return fd;
+}
+
 static inline int raw_accept(int listening_fd)
 {
     int fd = -1;

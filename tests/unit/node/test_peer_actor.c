@@ -116,10 +116,11 @@ static struct raw_peer connect_out(struct rig *rig)
 }
 
 /* n2's connection to n1, as the listener hands it over. */
-static struct raw_peer connect_in(struct rig *rig, const struct peer_hello *hello)
+static struct raw_peer connect_in_from(struct rig *rig, const struct peer_hello *hello,
+                                       const char *host)
 {
     int door = raw_listen("127.0.0.1", 0);
-    struct raw_peer raw = raw_peer_of(raw_dial(socket_local_port(door)));
+    struct raw_peer raw = raw_peer_of(raw_dial_from(host, socket_local_port(door)));
     struct peer_socket *m = MSG_NEW(struct peer_socket, PEER_SOCKET, release_peer_socket);
     m->fd = raw_accept(door);
     m->hello = *hello;
@@ -127,6 +128,11 @@ static struct raw_peer connect_in(struct rig *rig, const struct peer_hello *hell
     ACTOR_SEND(rig->peer, m);
     close(door);
     return raw;
+}
+
+static struct raw_peer connect_in(struct rig *rig, const struct peer_hello *hello)
+{
+    return connect_in_from(rig, hello, "127.0.0.1");
 }
 
 static uint64_t take_received(struct rig *rig)
@@ -414,6 +420,47 @@ static void address_the_peer_dials_from(void)
         tear_down(&rig);
         name_server_end(&server);
     }
+}
+
+/* An address that swallows what is sent to it: a door behind which nobody takes anybody in. */
+static int mute_door(const char *host, uint16_t port, int waiting[4])
+{
+    struct socket_address at = raw_address(host, port);
+    int fd = raw_listen(host, port);
+    CU_ASSERT_EQUAL_FATAL(listen(fd, 0), 0);
+    for (size_t i = 0; i < 4; i++) {
+        CU_ASSERT_EQUAL_FATAL(socket_connect_start(&at, &waiting[i]), OK);
+    }
+    return fd;
+}
+
+/* It called from one address and then from another: it has moved, and is dialled there first. Its name still stands for
+ * where it was, where nobody says no. */
+static void who_has_moved_is_called_back(void)
+{
+    struct rig rig;
+    struct name_server server;
+    int waiting[4];
+    name_server_start(&server);
+    server.mood = ANSWERS_V4;
+    server.last_octet = 2;
+    set_up_to(&rig, "n2.cluster.example", server.text, 1000 * ELECTION_MS);
+    int mute = mute_door("127.0.0.2", rig.port, waiting);
+    struct raw_peer before = connect_in_from(&rig, &rig.n2, "127.0.0.2");
+    struct raw_peer in = connect_in(&rig, &rig.n2);
+    actor_start(rig.peer);
+    struct raw_peer raw = serve_names_until_dialled(&server, rig.listening);
+    welcome(&raw, &rig.n2);
+    (void)take_up(&rig);
+    raw_close(&raw);
+    raw_close(&in);
+    raw_close(&before);
+    for (size_t i = 0; i < 4; i++) {
+        close(waiting[i]);
+    }
+    close(mute);
+    tear_down(&rig);
+    name_server_end(&server);
 }
 
 /* Connected, silent, and the name has moved away: what the name stands for now is dialled. */
@@ -991,12 +1038,12 @@ SUITE("peer actor", TEST(dial_greet_send), TEST(unconnected_messages_are_dropped
       TEST(failed_attempts_are_repeated), TEST(answers_that_are_none),
       TEST(refused_connection_is_repeated), TEST(mute_acceptor_is_given_up), TEST(pauses_grow),
       TEST(name_is_resolved_at_every_dial), TEST(last_good_address_when_names_fail),
-      TEST(address_the_peer_dials_from), TEST(silent_connection_follows_the_name),
-      TEST(seeds_without_names_are_dialled), TEST(unknown_name_is_told),
-      TEST(addresses_are_tried_in_turn), TEST(being_refused_is_told_once_per_reason),
-      TEST(refused_behind_the_welcome), TEST(answerers_that_do_not_fit),
-      TEST(messages_from_the_peer), TEST(early_octets), TEST(broken_input),
-      TEST(newer_connection_replaces), TEST(older_start_is_refused),
+      TEST(address_the_peer_dials_from), TEST(who_has_moved_is_called_back),
+      TEST(silent_connection_follows_the_name), TEST(seeds_without_names_are_dialled),
+      TEST(unknown_name_is_told), TEST(addresses_are_tried_in_turn),
+      TEST(being_refused_is_told_once_per_reason), TEST(refused_behind_the_welcome),
+      TEST(answerers_that_do_not_fit), TEST(messages_from_the_peer), TEST(early_octets),
+      TEST(broken_input), TEST(newer_connection_replaces), TEST(older_start_is_refused),
       TEST(newer_welcome_ends_older_input), TEST(news_of_the_peer_reach_raft),
       TEST(news_wait_for_our_connection), TEST(own_news_are_announced),
       TEST(configuration_ends_wrong_connections), TEST(output_is_bounded),
