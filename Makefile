@@ -192,6 +192,12 @@ bench-scale:
 	@$(MAKE) --no-print-directory -j2 all
 	@/usr/bin/python3 tests/bench/scale.py --write
 
+.PHONY: prove-five
+prove-five:
+	@.ci/deps test
+	@$(MAKE) --no-print-directory -j2 all
+	@/usr/bin/python3 tests/e2e/five.py --write
+
 install: all
 	install -D -m 0755 $(OUT)/holdfastd $(DESTDIR)$(PREFIX)/bin/holdfastd
 	install -D -m 0755 $(OUT)/holdfastctl $(DESTDIR)$(PREFIX)/bin/holdfastctl

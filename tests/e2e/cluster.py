@@ -187,16 +187,20 @@ class Node:
     def write_config(self, members=None, cluster_name=None, extra="", node_name=None, bootstrap=False,
                      join=()):
         """bootstrap: founds a cluster alone; join: nodes by whose addresses it joins."""
-        if bootstrap:
-            extra += " bootstrap = true;"
-        if join:
-            extra += f' join = "{", ".join(n.peer_address for n in join)}";'
+        extra += self.founding(bootstrap, join)
         with open(self.config_path, "w", encoding="utf-8") as file:
             file.write(config_text(cluster_name or self.cluster.name, node_name or self.name,
                                    self.data_dir, self.client_address, self.peer_address,
                                    members or self.cluster.nodes.values(),
                                    self.cluster.election_timeout_ms, self.cluster.heartbeat_ms,
                                    self.cluster.extra + extra, self.cluster.raft))
+
+    @staticmethod
+    def founding(bootstrap, join):
+        text = " bootstrap = true;" if bootstrap else ""
+        if join:
+            text += f' join = "{", ".join(n.peer_address for n in join)}";'
+        return text
 
     def start(self, stderr=None, args=()):
         assert not self.alive(), f"{self.name} runs already"

@@ -169,13 +169,15 @@ class HostNode(e2e.Node):
     def peer_address(self):
         return f"{self.name}.{DOMAIN}:{PEER_PORT}"
 
-    def write_config(self, members=None, cluster_name=None, extra="", node_name=None, listen_host="0.0.0.0"):
+    def write_config(self, members=None, cluster_name=None, extra="", node_name=None, bootstrap=False, join=(),
+                     listen_host="0.0.0.0"):
         class Named:  # what stands in the file is names only
             def __init__(self, node):
                 self.name = node.name
                 self.peer_address = node.peer_address
                 self.client_address = f"{node.name}.{DOMAIN}:{CLIENT_PORT}"
 
+        extra += self.founding(bootstrap, join)
         with open(self.config_path, "w", encoding="utf-8") as file:
             file.write(e2e.config_text(cluster_name or self.cluster.name, node_name or self.name, self.data_dir,
                                        f"{listen_host}:{CLIENT_PORT}", f"{listen_host}:{PEER_PORT}",

@@ -54,6 +54,7 @@ class Client:
     def __init__(self, address, timeout_s=20.0):
         self.address = address
         self.timeout_s = timeout_s
+        self.wait_for_ready = False  # True: calls wait for a connection
         self.rpc = proto("rpc")
         self.channel = grpc.insecure_channel(address, options=[
             ("grpc.enable_http_proxy", 0),
@@ -72,7 +73,7 @@ class Client:
                 path, request_serializer=lambda m: m if isinstance(m, bytes) else m.SerializeToString(),
                 response_deserializer=response_type.FromString)
             self._methods[path] = method
-        return method(request, timeout=timeout_s or self.timeout_s)
+        return method(request, timeout=timeout_s or self.timeout_s, wait_for_ready=self.wait_for_ready)
 
     def put(self, key, value, timeout_s=None, **more):
         request = self.rpc.PutRequest(key=_octets(key), value=_octets(value), **more)
