@@ -553,6 +553,12 @@ static void who_was_away_is_told_when_it_asks(void)
     CU_ASSERT_TRUE(cluster_deliver(c, 2, 3, RAFT_PRE_VOTE_REPLY));
     CU_ASSERT_TRUE(cluster_status(c, 3).removed);
     CU_ASSERT_EQUAL(cluster_status(c, 3).role, RAFT_FOLLOWER);
+    /* it asks no more, though by its own log it votes */
+    cluster_lose_all(c);
+    cluster_time_out(c, 3);
+    CU_ASSERT_PTR_NULL(cluster_find(c, 3, 1, RAFT_REQUEST_PRE_VOTE));
+    CU_ASSERT_PTR_NULL(cluster_find(c, 3, 2, RAFT_REQUEST_PRE_VOTE));
+    CU_ASSERT_EQUAL(cluster_status(c, 3).role, RAFT_FOLLOWER);
     /* nor does a true vote request of it move anybody */
     struct raft_message m = {.type = RAFT_REQUEST_VOTE,
                              .from = 3,
