@@ -11,6 +11,11 @@
 
 #include "../store/store_test.h"
 
+#include <signal.h>
+#include <sqlite3.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 #define SECOND_US UINT64_C(1000000)
 
 struct fixture {
@@ -300,6 +305,76 @@ static void copies_are_cancelled_where_they_are(void)
     tear_down(&f);
 }
 
-SUITE("node: apply actor", TEST(copies_are_cancelled_where_they_are),
-      TEST(physical_compactions_wait), TEST(waits_for_its_index_or_its_time),
-      TEST(large_answers_need_credit), TEST(late_reads_are_not_worked_on))
+/* ---- errors of the disk ------------------------------------------------------------------------------------ */
+
+static void read_all(struct fixture *f)
+{
+    ask(f, 1, 0, 9 * SECOND_US);
+}
+
+static void put_one(struct fixture *f)
+{
+    apply_puts(f, 1, 1);
+}
+
+/* In a process of its own, a person drops a table of kv.db and then this is asked. What the process said at its end, by
+ * SIGABRT: that is what the hand's actor_fatal does. */
+static void dies_of(void (*ask_for)(struct fixture *f), char *said, size_t size)
+{
+    int ends[2];
+    CU_ASSERT_EQUAL_FATAL(pipe(ends), 0);
+    pid_t child = fork();
+    CU_ASSERT_TRUE_FATAL(child >= 0);
+    if (child == 0) {
+        struct fixture f;
+        char path[TEST_PATH_MAX + 32];
+        sqlite3 *person = NULL;
+        set_up(&f);
+        (void)dup2(ends[1], STDERR_FILENO);
+        (void)fprintf(stderr, "%s\n", f.folder);
+        (void)snprintf(path, sizeof(path), "%s/group-0/kv.db", f.folder);
+        if (sqlite3_open_v2(path, &person, SQLITE_OPEN_READWRITE, NULL) == SQLITE_OK &&
+            sqlite3_exec(person, "DROP VIEW kv_readable; DROP TABLE current", NULL, NULL, NULL) ==
+                SQLITE_OK) {
+            ask_for(&f);
+            hand_round(f.apply, 2 * SECOND_US);
+        }
+        _exit(0);
+    }
+    (void)close(ends[1]);
+    size_t used = 0;
+    ssize_t got = 0;
+    while (used + 1 < size && (got = read(ends[0], said + used, size - 1 - used)) > 0) {
+        used += (size_t)got;
+    }
+    said[used] = '\0';
+    (void)close(ends[0]);
+    int status = 0;
+    CU_ASSERT_EQUAL(waitpid(child, &status, 0), child);
+    CU_ASSERT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+    char *end = strchr(said, '\n');
+    CU_ASSERT_PTR_NOT_NULL_FATAL(end);
+    *end = '\0';
+    test_folder_remove(said);
+    *end = '\n';
+}
+
+/* Trap 19: an entry that cannot be applied, or a read that cannot be answered, for the disk's sake ends the process. It
+ * is neither skipped nor answered with less: the other nodes could. */
+static void an_error_of_the_disk_is_the_end(void)
+{
+    char said[4096];
+    char code[32];
+    (void)snprintf(code, sizeof(code), "(exit code %d)", (int)EXIT_CODE_DISK);
+    dies_of(read_all, said, sizeof(said));
+    CU_ASSERT_PTR_NOT_NULL(strstr(said, "action=read"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(said, code));
+    dies_of(put_one, said, sizeof(said));
+    CU_ASSERT_PTR_NOT_NULL(strstr(said, "action=apply"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(said, code));
+}
+
+SUITE("node: apply actor", TEST(an_error_of_the_disk_is_the_end),
+      TEST(copies_are_cancelled_where_they_are), TEST(physical_compactions_wait),
+      TEST(waits_for_its_index_or_its_time), TEST(large_answers_need_credit),
+      TEST(late_reads_are_not_worked_on))

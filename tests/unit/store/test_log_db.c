@@ -270,7 +270,7 @@ static void truncate_to_the_start(void)
     test_folder_remove(folder);
 }
 
-/* Groups share the file and a commit, nothing else (docs/decisions/0012). */
+/* Groups share the file and a commit, nothing else (docs/decisions/0012; trap 55: none waits for another). */
 static void groups_apart(void)
 {
     char folder[TEST_PATH_MAX];
