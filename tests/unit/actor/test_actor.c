@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -537,8 +538,48 @@ static void deadline_moves_while_asleep(void)
     probe_end(echo, &echo_destroyed);
 }
 
-/* Traps 9 and 35: deadlines count the time in suspend. A suspend cannot be had here, but the kernel says
- * on which clock a timer runs. */
+static int status_of_child(void (*child)(void), int stderr_fd)
+{
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid == 0) {
+        dup2(stderr_fd, STDERR_FILENO);
+        child();
+        _exit(0);
+    }
+    int status = -1;
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {}
+    return status;
+}
+
+#define SUSPENDED_S    100000
+#define NO_TIMES_APART 77
+
+/* In a time namespace where the clock that counts suspend is far ahead of the one that does not, as after a suspend:
+ * the actors' clock is the former. */
+static void child_after_a_suspend(void)
+{
+    struct timespec now;
+    char text[64];
+    int file = unshare(CLONE_NEWTIME) == 0 ? open("/proc/self/timens_offsets", O_WRONLY) : -1;
+    int size = snprintf(text, sizeof(text), "boottime %d 0\n", SUSPENDED_S);
+    if (file < 0 || write(file, text, (size_t)size) != size) {
+        _exit(NO_TIMES_APART);
+    }
+    close(file);
+    pid_t pid = fork(); /* who unshares is not in it, who is born afterwards is */
+    if (pid == 0) {
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        uint64_t other_us = (uint64_t)now.tv_sec * 1000000;
+        _exit(actor_stopwatch_us() >= other_us + SUSPENDED_S * UINT64_C(1000000) ? 0 : 1);
+    }
+    int status = -1;
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {}
+    _exit(WIFEXITED(status) ? WEXITSTATUS(status) : 2);
+}
+
+/* Traps 9 and 35: deadlines count the time in suspend. A suspend cannot be had here, but the kernel says on which clock a
+ * timer runs, and may set the clocks apart. */
 static void deadlines_run_on_the_clock_that_counts_suspend(void)
 {
     bool destroyed;
@@ -570,6 +611,13 @@ static void deadlines_run_on_the_clock_that_counts_suspend(void)
     CU_ASSERT_TRUE(before_us <= stopwatch_us);
     CU_ASSERT_TRUE(stopwatch_us <= after_us);
     probe_end(p, &destroyed);
+    int status = status_of_child(child_after_a_suspend, STDERR_FILENO);
+    CU_ASSERT_TRUE(WIFEXITED(status));
+    if (WEXITSTATUS(status) == NO_TIMES_APART) {
+        fputs("\n    (time namespaces are not allowed here)", stdout);
+    } else {
+        CU_ASSERT_EQUAL(WEXITSTATUS(status), 0);
+    }
 }
 
 static void cleared_then_set_again(struct probe *p, uint64_t now_us)
@@ -854,20 +902,6 @@ static void thread_has_name_speaker_and_no_signals(void)
 /* ---- the end of the process --------------------------------------------------------------------- */
 
 /* Runs `child` with stderr at `stderr_fd`; returns its wait status. */
-static int status_of_child(void (*child)(void), int stderr_fd)
-{
-    fflush(NULL);
-    pid_t pid = fork();
-    if (pid == 0) {
-        dup2(stderr_fd, STDERR_FILENO);
-        child();
-        _exit(0);
-    }
-    int status = -1;
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {}
-    return status;
-}
-
 static void at_exit_marker(void)
 {
     fputs("atexit ran", stderr);

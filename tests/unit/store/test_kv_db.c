@@ -519,6 +519,22 @@ static void link_for_people(void)
 
 #define BATCHES 4
 
+/* The members of batch i are i in number. */
+static enum err write_with_members(struct kv_writer *w, uint64_t i)
+{
+    struct kv_batch *b = puts_batch(1, 100, (int64_t)i + 1, 100);
+    b->members = mem_zalloc(sizeof(*b->members));
+    b->members->cluster_id = 9;
+    for (uint64_t k = 0; k < i; k++) {
+        struct member *m = &b->members->members[b->members->count++];
+        m->id = k + 1;
+        (void)snprintf(m->name, sizeof(m->name), "n%" PRIu64, k);
+    }
+    enum err error = kv_writer_write(w, b);
+    kv_batch_free(&b);
+    return error;
+}
+
 /* Batches until the first error; the number of those that were acknowledged. */
 static uint64_t write_batches(const char *folder, enum err *error, bool *opened)
 {
@@ -529,9 +545,9 @@ static uint64_t write_batches(const char *folder, enum err *error, bool *opened)
     *error = kv_writer_open(folder, 0, 0, &w, &meta, problem, sizeof(problem));
     *opened = *error == OK;
     for (uint64_t i = 1; *error == OK && i <= BATCHES; i++) {
-        *error = write_puts(w, 1, 100, (int64_t)i + 1, 100);
+        *error = write_with_members(w, i);
         if (*error == ERR_DISK_FULL) { /* nothing was written: the same again */
-            *error = write_puts(w, 1, 100, (int64_t)i + 1, 100);
+            *error = write_with_members(w, i);
         }
         acked = *error == OK ? i : acked;
         if (*error == OK) {
@@ -547,7 +563,7 @@ static uint64_t write_batches(const char *folder, enum err *error, bool *opened)
     return acked;
 }
 
-/* The file is at batch `from` or `to`, and all of it is (trap 18). */
+/* The file is at batch `from` or `to`, and all of it is (trap 18), the members too (trap 44). */
 static void check_at_batch(const char *folder, uint64_t from, uint64_t to)
 {
     struct kv_meta meta;
@@ -556,6 +572,7 @@ static void check_at_batch(const char *folder, uint64_t from, uint64_t to)
     uint64_t at = meta.applied_index == 0 ? 0 : meta.applied_index - 1;
     CU_ASSERT_TRUE(at >= from);
     CU_ASSERT_TRUE(at <= to);
+    CU_ASSERT_EQUAL(meta.configuration.count, at);
     struct kv_reader *r = reader_open(folder);
     CU_ASSERT_PTR_NOT_NULL_FATAL(r);
     struct kv_current row;

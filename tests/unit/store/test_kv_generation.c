@@ -140,5 +140,27 @@ static void the_switch_is_lost(void)
     test_folder_remove(folder);
 }
 
-SUITE("store: generations of kv.db", TEST(before_the_switch), TEST(after_the_switch),
-      TEST(the_switch_is_lost))
+/* The table is gone (a person took it away) while another was only half received: that one is not taken for it. */
+static void half_of_a_table_is_none(void)
+{
+    char folder[TEST_PATH_MAX];
+    struct kv_meta meta;
+    bool damaged = false;
+    uint64_t found = 0;
+    test_folder_make(folder);
+    CU_ASSERT_EQUAL(open_node(folder, &meta, &damaged), EXIT_CODE_OK);
+    table_make(folder, 1, 50);
+    test_file_write(folder, "group-0/kv-1.db-part", view_of_text("what is to come"));
+    CU_ASSERT_EQUAL(kv_generation_find(folder, 0, 0, &found), OK);
+    CU_ASSERT_EQUAL(found, 0);
+    CU_ASSERT_EQUAL(kv_generation_remove(folder, 0, 0), OK);
+    CU_ASSERT_EQUAL(kv_generation_find(folder, 0, 0, &found), OK);
+    CU_ASSERT_EQUAL(found, 0);
+    CU_ASSERT_EQUAL(open_node(folder, &meta, &damaged), EXIT_CODE_OK);
+    CU_ASSERT_EQUAL(meta.generation, 0);
+    CU_ASSERT_EQUAL(meta.applied_index, 0);
+    test_folder_remove(folder);
+}
+
+SUITE("store: generations of kv.db", TEST(half_of_a_table_is_none), TEST(before_the_switch),
+      TEST(after_the_switch), TEST(the_switch_is_lost))
