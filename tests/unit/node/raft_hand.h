@@ -221,11 +221,18 @@ static inline struct peer_hello raft_hand_hello(uint64_t node)
     return hello;
 }
 
+/* The peer actor that talks to a node: that of its name, else the one of its address in the config file. */
+static inline size_t hand_slot(const struct raft_hand *h, uint64_t node, const char *name)
+{
+    size_t at = peer_slots_find(&h->raft->peers.slots, name);
+    return at != SIZE_MAX ? at : (size_t)node - 2;
+}
+
 static inline void raft_hand_up_as(struct raft_hand *h, uint64_t node,
                                    const struct peer_hello *hello)
 {
     struct raft_peer_up *m = MSG_NEW(struct raft_peer_up, RAFT_PEER_UP, NULL);
-    m->peer_index = (size_t)node - 2;
+    m->peer_index = hand_slot(h, node, hello->name);
     m->hello = *hello;
     ACTOR_SEND(h->actor, m);
 }
@@ -240,7 +247,7 @@ static inline void raft_hand_up(struct raft_hand *h, uint64_t node)
 static inline void raft_hand_down(struct raft_hand *h, uint64_t node)
 {
     struct raft_peer_down *m = MSG_NEW(struct raft_peer_down, RAFT_PEER_DOWN, NULL);
-    m->peer_index = (size_t)node - 2;
+    m->peer_index = hand_slot(h, node, raft_hand_hello(node).name);
     m->member_id = HAND_ID(node);
     ACTOR_SEND(h->actor, m);
 }
@@ -369,11 +376,14 @@ static inline void hand_answer(struct raft_hand *h, struct hand_other *o,
 
 static inline void hand_play_others(struct raft_hand *h)
 {
-    for (size_t i = 0; i < HAND_OTHERS; i++) {
+    for (size_t i = 0; i < HAND_SLOTS; i++) {
         struct msg *m = NULL;
         while ((m = hand_find(h->actors.peers[i], PEER_SEND)) != NULL) {
-            if (!h->others[i].silent) {
-                hand_answer(h, &h->others[i], &((struct peer_send *)m)->message);
+            const struct raft_message *sent = &((struct peer_send *)m)->message;
+            bool played = sent->to > HAND_ID(1) && sent->to <= HAND_ID(1) + HAND_OTHERS;
+            struct hand_other *o = played ? hand_other(h, sent->to - HAND_ID(0)) : NULL;
+            if (o != NULL && !o->silent) {
+                hand_answer(h, o, sent);
             }
             msg_free_base(&m);
         }
