@@ -146,7 +146,7 @@ e2e: all
 	@tests/run $(foreach t,$(E2E_SCRIPTS),"$(patsubst tests/%.py,%,$(t))=/usr/bin/python3 $(t)")
 
 # Hostile octets through the decoders (libFuzzer, so clang). A count of inputs and a fixed seed, not a time:
-# the same run everywhere. A longer one: make fuzz FUZZ_INPUTS=50000000 FUZZ_SEED=2
+# the same run everywhere, begun with what was found before (tests/fuzz/corpus). A longer one: make fuzz FUZZ_INPUTS=50000000 FUZZ_SEED=2
 FUZZ_SOURCES := $(patsubst tests/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_INPUTS  ?= 200000
 FUZZ_SEED    ?= 1
@@ -158,8 +158,10 @@ fuzz-programs: $(addprefix $(OUT)/tests/,$(FUZZ_SOURCES))
 
 fuzz:
 	$(MAKE) --no-print-directory -j2 CC=clang MODE=fuzz fuzz-programs
-	@tests/run $(foreach t,$(FUZZ_SOURCES),"$(t)=$(BUILD)/fuzz/tests/$(t) -runs=$(FUZZ_INPUTS) -seed=$(FUZZ_SEED) \
-	    -artifact_prefix=$(BUILD)/fuzz/")
+	@rm -rf $(BUILD)/fuzz/corpus
+	@mkdir -p $(patsubst fuzz/%,$(BUILD)/fuzz/corpus/%,$(FUZZ_SOURCES))
+	@tests/run $(foreach t,$(FUZZ_SOURCES),"$(t)=$(BUILD)/fuzz/tests/$(t) -runs=$(FUZZ_INPUTS) -seed=$(FUZZ_SEED) -timeout=60 \
+	    -artifact_prefix=$(BUILD)/fuzz/ $(patsubst fuzz/%,$(BUILD)/fuzz/corpus/%,$(t)) $(wildcard $(patsubst fuzz/%,tests/fuzz/corpus/%,$(t)))")
 
 # The same random operations to holdfast and to etcd (tests/diff/diff.py). SEED=n OPS=m runs what was reported,
 # FAMILIES=kv,txn only those operations, SHRINK=1 leaves out what a difference does not need, PAUSES=1 stops nodes.

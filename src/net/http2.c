@@ -571,20 +571,27 @@ bool http2_take(struct http2 *h, struct buffer *out, size_t limit)
     ASSERT(!h->feeding);
     h->out = out;
     bool more = true;
+    bool told =
+        false; /* since the last octet: owners who want to be told again are not asked for ever */
     while (more && out->size < limit) {
         const uint8_t *data = NULL;
+        size_t before = out->size;
         ssize_t size = nghttp2_session_mem_send(h->session, &data);
         if (size < 0) {
             h->broken = true;
             more = false;
-        } else if (size == 0) {
-            more = false;
-        } else {
+            break;
+        }
+        if (size > 0) {
             buffer_append(out, data, (size_t)size);
         }
-        if (h->drained != NULL) {
+        told = told && out->size == before;
+        if (h->drained != NULL && !told) {
             tell_drained(h);
+            told = true;
             more = !h->broken;
+        } else {
+            more = size > 0;
         }
     }
     h->out = NULL;
