@@ -52,6 +52,20 @@ struct hand_travel {
     struct member_reply reply;     /* RAFT_MEMBERS_REPLY */
 };
 
+/* Commands on their way between nodes, or given back. */
+struct hand_forward {
+    enum raft_message_type type; /* RAFT_FORWARD, RAFT_FORWARD_REFUSED */
+    uint64_t to, term;
+    enum err refusal;
+    size_t count;
+    uint64_t first_id, last_id; /* the requests' */
+};
+
+/* A command that was handed to the disk. */
+struct hand_command {
+    uint64_t index, origin, request_id;
+};
+
 struct raft_hand {
     struct node_actors actors;
     struct actor *actor;
@@ -68,6 +82,10 @@ struct raft_hand {
     size_t told_count;
     struct hand_travel travels[HAND_TRAVEL_MAX];
     size_t travel_count;
+    struct hand_forward forwards[HAND_TRAVEL_MAX];
+    size_t forward_count;
+    struct hand_command commands[HAND_TOLD_MAX];
+    size_t command_count;
 };
 
 static inline struct hand_other *hand_other(struct raft_hand *h, uint64_t node)
@@ -261,9 +279,14 @@ static inline void hand_play_disk(struct raft_hand *h)
         const struct raft_persist *persist = &((struct log_persist *)m)->persist;
         h->persisted = persist->sequence;
         for (size_t i = 0; persist->entries != NULL && i < persist->entries->count; i++) {
-            if (persist->entries->items[i].type == ENTRY_CONFIG) {
+            const struct entry *e = &persist->entries->items[i];
+            if (e->type == ENTRY_CONFIG) {
                 h->config_entries++;
-                h->last_config_index = persist->entries->items[i].index;
+                h->last_config_index = e->index;
+            } else if (e->type == ENTRY_COMMAND) {
+                ASSERT(h->command_count < HAND_TOLD_MAX);
+                h->commands[h->command_count++] = (struct hand_command){
+                    .index = e->index, .origin = e->origin, .request_id = e->request_id};
             }
         }
         msg_free_base(&m);
@@ -319,6 +342,19 @@ static inline void hand_keep_travel(struct raft_hand *h, const struct raft_messa
     CU_ASSERT_EQUAL(error, OK);
 }
 
+static inline void hand_keep_forward(struct raft_hand *h, const struct raft_message *m)
+{
+    ASSERT(h->forward_count < HAND_TRAVEL_MAX);
+    h->forwards[h->forward_count++] =
+        (struct hand_forward){.type = m->type,
+                              .to = m->to,
+                              .term = m->term,
+                              .refusal = m->refusal,
+                              .count = m->entries->count,
+                              .first_id = m->entries->items[0].request_id,
+                              .last_id = m->entries->items[m->entries->count - 1].request_id};
+}
+
 static inline void hand_answer_append(struct raft_hand *h, struct hand_other *o,
                                       const struct raft_message *m)
 {
@@ -368,8 +404,10 @@ static inline void hand_answer(struct raft_hand *h, struct hand_other *o,
     case RAFT_INSTALL_SNAPSHOT:
     case RAFT_INSTALL_SNAPSHOT_REPLY:
     case RAFT_TIMEOUT_NOW:
+        break;
     case RAFT_FORWARD:
     case RAFT_FORWARD_REFUSED:
+        hand_keep_forward(h, m);
         break;
     }
 }
