@@ -4,7 +4,8 @@
  * in client_kv.c. Keepalives are gathered: whatever asks in one round of the actor, or while a batch is
  * under way, goes into the next one, for all streams of this actor together, so that 100,000 leases cost
  * the log a few entries a second and not 100,000 (design: "keepalives batched into one entry per group
- * commit").
+ * commit"). Batches leave at least KEEPALIVE_PACE_US apart: one that comes alone leaves at once, but thousands
+ * a second would else become as many commits as the disk can do, each with a keepalive or two.
  *
  * In: LeaseKeepAliveRequests of any number of streams. Out: one COMMAND_LEASE_KEEPALIVE at a time, made by
  * an internal call, and an answer for each request on its stream when the batch has been applied here. A batch
@@ -29,6 +30,7 @@
 #include <string.h>
 
 #define KEEPALIVE_BATCH_MAX ((size_t)8192) /* ids in one entry: 64 KiB */
+#define KEEPALIVE_PACE_US   UINT64_C(2000)
 #define KEEPALIVE_PATIENCES 8  /* the first one's share of the request timeout; then it doubles */
 #define KEEPALIVE_BYTES     64 /* charged for a request and its answer */
 
@@ -52,6 +54,7 @@ struct keepalives {
     struct keepalive *items; /* a queue: items[first .. first + count - 1] */
     size_t first, count, capacity;
     size_t sent;
+    uint64_t next_at_us;  /* no batch leaves before */
     uint64_t until_us;    /* the batch under way is given up then */
     uint64_t patience_us; /* and proposed again after this */
 };
@@ -253,6 +256,11 @@ void keepalives_flush(struct client_actor *a)
     if (k->count == 0) {
         return;
     }
+    if (a->now_us < k->next_at_us && !a->stopping) {
+        call_set_timer(a, k->call, k->next_at_us);
+        return;
+    }
+    k->next_at_us = a->now_us + KEEPALIVE_PACE_US;
     k->sent = k->count < KEEPALIVE_BATCH_MAX ? k->count : KEEPALIVE_BATCH_MAX;
     k->until_us = a->now_us + a->request_timeout_us;
     k->patience_us = a->request_timeout_us / KEEPALIVE_PATIENCES;
@@ -317,10 +325,13 @@ static void batch_refused(struct client_actor *a, struct client_call *call, enum
     call_set_timer(a, call, UINT64_MAX);
 }
 
-static void batch_overdue(struct client_actor *a, struct client_call *call)
+/* The batch under way is overdue, or the next one is due. */
+static void batch_timer(struct client_actor *a, struct client_call *call)
 {
     struct keepalives *k = call->state;
-    ASSERT(k->sent > 0);
+    if (k->sent == 0) {
+        return; /* the pace allows the next one, which leaves with the flush that follows */
+    }
     call_forget_step(a, call);
     if (a->now_us >= k->until_us) {
         batch_refused(a, call, ERR_TIMEOUT);
@@ -343,7 +354,7 @@ static void batch_closed(struct client_actor *a, struct client_call *call)
 }
 
 static const struct call_ops batch_ops = {
-    .reply = batch_reply, .refused = batch_refused, .closed = batch_closed, .timer = batch_overdue};
+    .reply = batch_reply, .refused = batch_refused, .closed = batch_closed, .timer = batch_timer};
 
 static struct keepalives *keepalives_of(struct client_actor *a)
 {

@@ -236,6 +236,38 @@ static void keepalives_are_gathered_over_streams(void)
     fixture_end(&f);
 }
 
+/* When the node sent the batch; it is answered. */
+static uint64_t pass_batch(struct fixture *f)
+{
+    struct raft_propose *m = (struct raft_propose *)witness_take(&f->raft);
+    CU_ASSERT_EQUAL_FATAL(m->base.kind, RAFT_PROPOSE);
+    uint64_t sent_us = m->base.sent_us;
+    struct batch b = {.request = m->request_id, .count = 1, .ids = {1}};
+    MSG_FREE(m);
+    answer_batch(f, &b);
+    return sent_us;
+}
+
+/* However fast answers and questions come, batches leave some time apart (a commit for each keepalive else). */
+static void batches_keep_a_pace(void)
+{
+    struct fixture f;
+    fixture_start(&f, (struct fixture_options){0});
+    struct link l = link_open(&f);
+    int32_t stream = stream_open(&l);
+    const int64_t answers[] = {1, 1, 1};
+    uint64_t before_us = 0;
+    for (size_t i = 0; i < ARRAY_COUNT(answers); i++) {
+        ask(&l, stream, 1);
+        uint64_t sent_us = pass_batch(&f);
+        CU_ASSERT_TRUE(i == 0 || sent_us >= before_us + 2000);
+        before_us = sent_us;
+        expect_answers(&l, stream, answers, i + 1);
+    }
+    link_close(&l);
+    fixture_end(&f);
+}
+
 /* Half-closed with questions left: they are answered first (sheet: "server ends with OK"). */
 static void a_half_closed_stream_ends_after_its_answers(void)
 {
@@ -426,7 +458,8 @@ static void malformed_questions_end_the_stream(void)
 }
 
 SUITE("node: Lease at the client port", TEST(ids_are_drawn), TEST(revokes_and_look_ups),
-      TEST(keepalives_are_gathered_over_streams), TEST(a_half_closed_stream_ends_after_its_answers),
+      TEST(keepalives_are_gathered_over_streams), TEST(batches_keep_a_pace),
+      TEST(a_half_closed_stream_ends_after_its_answers),
       TEST(a_closed_stream_leaves_the_others_alone),
       TEST(a_lost_batch_is_proposed_again_and_a_refused_one_ends_its_streams),
       TEST(an_overdue_batch_is_proposed_again), TEST(without_a_leader_a_keepalive_ends),
