@@ -61,6 +61,13 @@ struct hand_forward {
     uint64_t first_id, last_id; /* the requests' */
 };
 
+/* A chunk of a snapshot, or its answer, as it was sent to another node. */
+struct hand_chunk {
+    enum raft_message_type type;
+    uint64_t to, index, term, offset;
+    bool granted, done, whole; /* whole: its octets are those that its checksum says */
+};
+
 /* A command that was handed to the disk. */
 struct hand_command {
     uint64_t index, origin, request_id;
@@ -84,6 +91,9 @@ struct raft_hand {
     size_t travel_count;
     struct hand_forward forwards[HAND_TRAVEL_MAX];
     size_t forward_count;
+    struct hand_chunk chunks[HAND_TRAVEL_MAX];
+    size_t chunk_count;
+    size_t copies_asked, installs; /* of apply */
     struct hand_command commands[HAND_TOLD_MAX];
     size_t command_count;
 };
@@ -103,8 +113,10 @@ static inline void hand_address(char *out, size_t size, size_t node, unsigned po
     (void)snprintf(out, size, "h%zu:%u", node, port);
 }
 
-/* Members n1.. of which `voters` vote; 0 members: it belongs to no cluster. Not started. */
-static inline void raft_hand_create(struct raft_hand *h, size_t members, size_t voters)
+/* Members n1.. of which `voters` vote; 0 members: it belongs to no cluster. Not started. log_begins_late: the first
+ * entry has gone from the log, and who lacks it needs a snapshot. */
+static inline void raft_hand_create_log(struct raft_hand *h, size_t members, size_t voters,
+                                        bool log_begins_late)
 {
     memset(h, 0, sizeof(*h));
     h->armed_at_us = UINT64_MAX;
@@ -179,12 +191,21 @@ static inline void raft_hand_create(struct raft_hand *h, size_t members, size_t 
         settings.boot.last_log_index = 1;
         settings.boot.applied_index = 1;
         settings.boot.configuration_index = 1;
-        settings.term_runs = mem_zalloc(sizeof(struct raft_term_run));
-        settings.term_runs[0] = (struct raft_term_run){.first_index = 1, .term = 1};
-        settings.boot.term_run_count = 1;
+        if (log_begins_late) {
+            settings.boot.trimmed_index = settings.boot.trimmed_term = 1;
+        } else {
+            settings.term_runs = mem_zalloc(sizeof(struct raft_term_run));
+            settings.term_runs[0] = (struct raft_term_run){.first_index = 1, .term = 1};
+            settings.boot.term_run_count = 1;
+        }
     }
     h->actor = raft_actor_create(&settings);
     h->raft = h->actor->self;
+}
+
+static inline void raft_hand_create(struct raft_hand *h, size_t members, size_t voters)
+{
+    raft_hand_create_log(h, members, voters, false);
 }
 
 static inline void raft_hand_destroy(struct raft_hand *h)
@@ -302,10 +323,14 @@ static inline void hand_play_disk(struct raft_hand *h)
 static inline void hand_play_apply(struct raft_hand *h)
 {
     struct msg *m = NULL;
-    while ((m = hand_find(h->actors.apply, APPLY_ENTRIES)) != NULL) {
-        struct raft_index *applied = MSG_NEW(struct raft_index, RAFT_APPLIED, NULL);
-        applied->index = entries_last_index(((struct apply_entries *)m)->entries);
-        ACTOR_SEND(h->actor, applied);
+    while ((m = hand_take(h->actors.apply)) != NULL) {
+        if (m->kind == APPLY_ENTRIES) {
+            struct raft_index *applied = MSG_NEW(struct raft_index, RAFT_APPLIED, NULL);
+            applied->index = entries_last_index(((struct apply_entries *)m)->entries);
+            ACTOR_SEND(h->actor, applied);
+        }
+        h->copies_asked += m->kind == APPLY_COPY;
+        h->installs += m->kind == APPLY_INSTALL;
         msg_free_base(&m);
     }
 }
@@ -355,6 +380,20 @@ static inline void hand_keep_forward(struct raft_hand *h, const struct raft_mess
                               .last_id = m->entries->items[m->entries->count - 1].request_id};
 }
 
+static inline void hand_keep_chunk(struct raft_hand *h, const struct raft_message *m)
+{
+    ASSERT(h->chunk_count < HAND_TRAVEL_MAX);
+    h->chunks[h->chunk_count++] =
+        (struct hand_chunk){.type = m->type,
+                            .to = m->to,
+                            .index = m->last_included_index,
+                            .term = m->last_included_term,
+                            .offset = m->offset,
+                            .granted = m->granted,
+                            .done = m->done,
+                            .whole = checksum64(bytes_view(&m->chunk)) == m->chunk_checksum};
+}
+
 static inline void hand_answer_append(struct raft_hand *h, struct hand_other *o,
                                       const struct raft_message *m)
 {
@@ -401,9 +440,11 @@ static inline void hand_answer(struct raft_hand *h, struct hand_other *o,
     case RAFT_APPEND_REPLY:
     case RAFT_READ_INDEX:
     case RAFT_READ_INDEX_REPLY:
+    case RAFT_TIMEOUT_NOW:
+        break;
     case RAFT_INSTALL_SNAPSHOT:
     case RAFT_INSTALL_SNAPSHOT_REPLY:
-    case RAFT_TIMEOUT_NOW:
+        hand_keep_chunk(h, m);
         break;
     case RAFT_FORWARD:
     case RAFT_FORWARD_REFUSED:
