@@ -54,15 +54,15 @@ static void member_says(struct raft_hand *h, uint64_t node, uint64_t index, uint
 {
     struct raft_status status;
     raft_status(h->raft->core, &status);
-    raft_hand_receive(
-        h, (struct raft_message){.type = RAFT_INSTALL_SNAPSHOT_REPLY,
-                                 .from = HAND_ID(node),
-                                 .term = status.current_term,
-                                 .last_included_index = index,
-                                 .last_included_term = raft_term_at(h->raft->core, index),
-                                 .offset = offset,
-                                 .granted = granted,
-                                 .done = done});
+    raft_hand_receive(h, (struct raft_message){.type = RAFT_INSTALL_SNAPSHOT_REPLY,
+                                               .from = HAND_ID(node),
+                                               .term = status.current_term,
+                                               .last_included_index = index,
+                                               .last_included_term =
+                                                   raft_term_at(h->raft->core, status.commit_index),
+                                               .offset = offset,
+                                               .granted = granted,
+                                               .done = done});
     raft_hand_round(h);
 }
 
