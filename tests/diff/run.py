@@ -199,6 +199,9 @@ class Run:
         pair = self.watching.pairs[slot]
         self._freshen(pair.node)
         create = op.request.create_request
+        if create.start_revision < 0:
+            for stream in pair.streams:
+                stream.negative.add(create.watch_id)
         self.watching.request(slot, op.request)
         left, right = pair.control()
         answer = self._compare(number, op, left, right)
