@@ -54,7 +54,8 @@ struct figures {
     struct raft_status raft;
     struct configuration configuration;
     uint64_t leader_changes, proposals_failed;
-    struct space_facts space; /* all 0: not known */
+    struct histogram write_disk_us, write_commit_us, write_apply_us; /* node/stage_times.h */
+    struct space_facts space;                                        /* all 0: not known */
 
     struct db_figures log_db, kv_db;
     struct histogram log_commit_us, log_batch; /* appends gathered in one commit */

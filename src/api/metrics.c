@@ -286,6 +286,16 @@ static void write_own(const struct figures *f, struct buffer *out)
     times(out, "holdfast_write_seconds",
           "From a client's write to its answer: raft, disk, quorum and apply together.",
           &f->clients.write_us);
+    head(out, "holdfast_write_stage_seconds", "histogram",
+         "Of writes in this node's log: disk, until they are on its disk; commit, until they are "
+         "known to be "
+         "committed, beside that; apply, from then until they are applied.");
+    buckets(out, "holdfast_write_stage_seconds", "stage=\"disk\",", &f->write_disk_us,
+            HISTOGRAM_TIMES);
+    buckets(out, "holdfast_write_stage_seconds", "stage=\"commit\",", &f->write_commit_us,
+            HISTOGRAM_TIMES);
+    buckets(out, "holdfast_write_stage_seconds", "stage=\"apply\",", &f->write_apply_us,
+            HISTOGRAM_TIMES);
     counts(out, "holdfast_group_commit_appends", "Appends gathered in one transaction of raft.db.",
            &f->log_batch);
     counts(out, "holdfast_flush_changes", "Changes gathered in one transaction of kv.db.",

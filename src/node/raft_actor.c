@@ -522,6 +522,9 @@ static void handle(void *self, struct msg *m, uint64_t now_us)
         figures->space = a->space;
         figures->leader_changes = a->leader_changes;
         figures->proposals_failed = a->proposals_failed;
+        figures->write_disk_us = a->stage_times.disk_us;
+        figures->write_commit_us = a->stage_times.commit_us;
+        figures->write_apply_us = a->stage_times.apply_us;
         raft_peers_figures(&a->peers, figures);
         figures_pass_on(&figures);
         return;
@@ -561,6 +564,9 @@ static void step_and_carry_out(struct raft_actor *a, uint64_t now_us)
     raft_reads_flush(a, now_us);
     struct raft_event event = {.type = RAFT_EVENT_FLUSH, .now_us = now_us};
     raft_actor_step(a, &event);
+    struct raft_status status;
+    raft_status(a->core, &status);
+    stage_times_note(&a->stage_times, &status, now_us);
     carry_out(a, now_us);
     tell_clock(a, now_us);
 }

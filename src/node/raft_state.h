@@ -22,6 +22,7 @@
 #include "raft_peers.h"
 #include "raft_snapshots.h"
 #include "requests.h"
+#include "stage_times.h"
 
 /* Reads waiting for one batch of the core. */
 struct read_batch {
@@ -83,6 +84,7 @@ struct raft_actor {
     uint64_t seen_configuration_index, seen_settled_index;
     uint64_t leader_changes;   /* to a leader that is known, as etcd counts them */
     uint64_t proposals_failed; /* of this node's clients, refused */
+    struct stage_times stage_times;
 };
 
 /* ---- raft_actor.c -------------------------------------------------------------------------------------- */

@@ -29,7 +29,7 @@ SIM      := $(OUT)/tests/sim/sim
 SIM_CORE := $(wildcard src/base/*.c src/pilot/*.c src/raft/*.c src/kv/*.c src/store/*.c) src/net/peer_handshake.c \
 	src/net/peer_wire.c $(foreach f,node message figures bootstrap held requests timer_actor log_actor apply_actor \
 	apply_reads lease_expiry auto_compact flush_actor copy_actor copy_incoming raft_actor raft_founding raft_members \
-	raft_pilot member_change raft_proposals raft_reads raft_snapshots raft_peers peer_slots \
+	raft_pilot member_change raft_proposals raft_reads raft_snapshots raft_peers peer_slots stage_times \
 	watch_actor watch_streams watch_delivery watch_catch_up \
 	watch_ring,src/node/$(f).c)
 SIM_CORE_O := $(patsubst src/%.c,$(OUT)/small/%.o,$(SIM_CORE))

@@ -29,6 +29,7 @@ static struct figures *some_figures(void)
     f->peer_count = 1;
     f->peers[0].member_id = 0xabc;
     f->peers[0].sent_bytes = 99;
+    histogram_add(&f->write_commit_us, 30, HISTOGRAM_TIMES);
     f->leases_revoked = 2;
     f->leases_expired = 3;
     return f;
@@ -75,6 +76,8 @@ static void names_and_numbers(void)
         "grpc_method=\"Snapshot\",grpc_type=\"server_stream\"} 0\n",
         "\netcd_network_peer_sent_bytes_total{To=\"abc\"} 99\n",
         "\nholdfast_actor_queue_wait_seconds_count{actor=\"raft\"} 0\n",
+        "\nholdfast_write_stage_seconds_bucket{stage=\"commit\",le=\"3.2e-05\"} 1\n",
+        "\nholdfast_write_stage_seconds_count{stage=\"apply\"} 0\n",
         "\netcd_debugging_lease_revoked_total 5\n", /* etcd counts those that expired too */
         "\netcd_debugging_server_lease_expired_total 3\n",
         "\nprocess_resident_memory_bytes 4096\n",
