@@ -247,7 +247,7 @@ class Watching:
             watcher.seen[i] = len(events)
             self._check_form(stream, watch_id, watcher, rows[i])
         left, right = rows
-        if left and right and (left[0][2].kv.mod_revision <= watcher.floor or right[0][2].kv.mod_revision <= watcher.floor):
+        if watcher.edge and any(row and row[0][2].kv.mod_revision <= watcher.floor for row in (left, right)):
             left, right = self._take_edge(watcher.floor, left), self._take_edge(watcher.floor, right)
         if len(left) == len(right) and all(a[2] == b[2] for a, b in zip(left, right)):
             return
