@@ -194,6 +194,17 @@ bench-scale:
 	@$(MAKE) --no-print-directory -j2 all
 	@/usr/bin/python3 tests/bench/scale.py --write
 
+.PHONY: bench-snapshot bench-reads
+bench-snapshot:
+	@.ci/deps bench
+	@$(MAKE) --no-print-directory -j2 all
+	@/usr/bin/python3 tests/bench/snapshot.py --write
+
+bench-reads:
+	@.ci/deps bench
+	@$(MAKE) --no-print-directory -j2 all
+	@/usr/bin/python3 tests/bench/reads.py --write
+
 .PHONY: prove-five
 prove-five:
 	@.ci/deps test

@@ -4,15 +4,16 @@
 reads.py: what linearizable reads at all three nodes cost the leader: its messages from and to other nodes, and its
 processor time, for 1,000 reads. holdfast beside Debian's etcd, and beside an older build if one is given.
 
-    tests/bench/reads.py [--rounds N] [--reads N] [--before DIRECTORY]
+    tests/bench/reads.py [--rounds N] [--reads N] [--before DIRECTORY] [--write]
 
-DIRECTORY holds another holdfastd. The load is `holdfastctl bench get`: connections dealt out over the nodes, so two
+DIRECTORY holds another holdfastd. --write puts the table into docs/benchmarks.md, in place of the one before (make bench-reads). The load is `holdfastctl bench get`: connections dealt out over the nodes, so two
 thirds of the reads come in at followers. The systems take turns.
 
 A message here is a TCP segment with data on the leader's connections to other nodes, as `ss` counts them: one count
 for all systems that needs nothing from them. Small messages that leave together are one segment, which is what they cost.
 """
 import argparse
+import datetime
 import os
 import re
 import statistics
@@ -27,6 +28,8 @@ import rpc  # noqa: E402
 
 e2e = bench.e2e
 SHAPES = ((3, 1), (9, 10), (99, 10))
+FIELDS = ("sent", "received", "leader_ms", "all_ms", "per_second", "p50_us", "p99_us")
+BEGIN, END = "<!-- reads.py begins -->", "<!-- reads.py ends -->"
 
 
 class Leased(bench.Holdfast):
@@ -94,10 +97,51 @@ def measure(system, reads):
     return results
 
 
+def figure(value):
+    return f"{value:,.1f}" if value < 100 else f"{value:,.0f}"
+
+
+def section(arguments, runs, names, other_work):
+    lines = ["## What reads at all nodes cost the leader", "",
+             f"`make bench-reads` ({arguments.rounds} rounds of {arguments.reads:,} reads), {datetime.date.today()}, three nodes each, "
+             "`holdfastctl bench get` with its",
+             "connections dealt out over the nodes, so two thirds of the linearizable reads come in at followers. Medians of the rounds, the",
+             f"systems taking turns; other work took {other_work * 100:.0f} % of the {os.cpu_count()} processors. *Sent* and *received* are TCP "
+             "segments with data on the",
+             "leader's connections to the other nodes.", "",
+             "| per 1,000 reads, connections x streams | sent by the leader | received | its CPU ms | all nodes' CPU ms | reads /s | "
+             "p50 us | p99 us |", "|---|--:|--:|--:|--:|--:|--:|--:|"]
+    middle = {}
+    for shape in SHAPES:
+        for name in names:
+            middle[name, shape] = {f: statistics.median(r[shape][f] for r in runs[name]) for f in FIELDS}
+            lines.append(f"| {name}, {shape[0]}x{shape[1]} | "
+                         + " | ".join(figure(middle[name, shape][f]) for f in FIELDS) + " |")
+    lines += ["", "Against etcd (less is less work):", "",
+              "| holdfast / etcd | messages of the leader, both ways | its CPU | reads /s |", "|---|--:|--:|--:|"]
+    for shape in SHAPES:
+        ours, theirs = middle["holdfast", shape], middle["etcd", shape]
+        messages = (ours["sent"] + ours["received"]) / (theirs["sent"] + theirs["received"])
+        lines.append(f"| {shape[0]}x{shape[1]} | {messages:.2f} | {ours['leader_ms'] / theirs['leader_ms']:.2f} | "
+                     f"{ours['per_second'] / theirs['per_second']:.1f} |")
+    return "\n".join(lines) + "\n"
+
+
+def write(text):
+    with open(bench.DOCUMENT, encoding="utf-8") as file:
+        document = file.read()
+    head, begin, rest = document.partition(BEGIN)
+    if not begin:
+        raise SystemExit(f"reads: {bench.DOCUMENT} has no {BEGIN}")
+    with open(bench.DOCUMENT, "w", encoding="utf-8") as file:
+        file.write(f"{head}{BEGIN}\n{text}{END}{rest.partition(END)[2]}")
+
+
 def main():
     parser = argparse.ArgumentParser(description="What reads at all nodes cost the leader.")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--reads", type=int, default=60000)
+    parser.add_argument("--write", action="store_true", help="into docs/benchmarks.md")
     parser.add_argument("--before", metavar="DIRECTORY", help="with another holdfastd in it")
     arguments = parser.parse_args()
     print(f"load average {os.getloadavg()[0]:.1f} before the start", flush=True)
@@ -118,14 +162,10 @@ def main():
                     system.stop()
     finally:
         e2e.close_all()
-    print(f"\nOther work on the machine took {work.share() * 100:.0f} % of the processors.\n")
-    fields = ("sent", "received", "leader_ms", "all_ms", "per_second", "p50_us", "p99_us")
-    print("| per 1,000 reads, connections x streams | sent by the leader | received | its CPU ms | all nodes' CPU ms | "
-          "reads /s | p50 us | p99 us |\n|---|--:|--:|--:|--:|--:|--:|--:|")
-    for shape in SHAPES:
-        for kind, _ in kinds:
-            middle = [statistics.median(r[shape][field] for r in runs[kind.name]) for field in fields]
-            print(f"| {kind.name}, {shape[0]}x{shape[1]} | " + " | ".join(f"{m:,.1f}" if m < 100 else f"{m:,.0f}" for m in middle) + " |")
+    text = section(arguments, runs, [kind.name for kind, _ in kinds], work.share())
+    print("\n" + text)
+    if arguments.write:
+        write(text)
 
 
 if __name__ == "__main__":
