@@ -91,6 +91,7 @@ enum raft_kind {
     RAFT_SNAPSHOT_READY,
     RAFT_SNAPSHOT_CHUNK,
     RAFT_CHUNK_TAKEN,
+    RAFT_INSTALLED,
 };
 
 /* client -> raft: append this command. Answered by CLIENT_REPLY from apply (applied) or from raft (refused).
@@ -199,7 +200,8 @@ struct raft_log_entries {
     struct entries *entries;
 };
 
-/* apply -> raft (APPLIED) and flush -> raft (KV_DURABLE) */
+/* apply -> raft (APPLIED) and flush -> raft (KV_DURABLE). As RAFT_INSTALLED copy -> raft: this generation of the table has
+ * taken over, another may be received. */
 struct raft_index {
     struct msg base;
     uint32_t group;

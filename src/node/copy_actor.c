@@ -599,7 +599,9 @@ static void handle(void *self, struct msg *m, uint64_t now_us)
         if (a->hashing) {
             hash_done(a, ERR_LEADER_CHANGED);
         }
-        break;
+        m->kind = RAFT_INSTALLED; /* the next one goes beside it now */
+        actor_send_base(a->links->raft, &m);
+        return;
     case COPY_CANCEL: {
         uint64_t number = ((const struct copy_ack *)m)->number;
         r = number != 0 ? receiver_find(a, number, 0) : NULL;

@@ -8,6 +8,7 @@
  *   flush -> apply    APPLY_INSTALLED: connections for apply and watch, what the table says of itself
  *   apply -> watch    WATCH_INSTALL: watchers go on from the new table's history
  *   apply -> copy     COPY_INSTALL
+ *   copy -> raft      RAFT_INSTALLED: another table may be received
  *   flush             removes the old table's files: connections that are still open to it do no harm
  *
  * The struct of these messages is one.

@@ -472,6 +472,9 @@ static void handle(void *self, struct msg *m, uint64_t now_us)
     case RAFT_CHUNK_TAKEN:
         raft_snapshots_taken(&a->snapshots, (const struct snapshot_taken *)m, now_us);
         break;
+    case RAFT_INSTALLED:
+        raft_snapshots_installed(&a->snapshots, ((const struct raft_index *)m)->index);
+        break;
     case RAFT_STRANGER: {
         struct peer_socket *socket = (struct peer_socket *)m;
         raft_peers_stranger(&a->peers, &socket);

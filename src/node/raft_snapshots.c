@@ -227,7 +227,8 @@ void raft_snapshots_take_chunk(struct raft_snapshots *s, const struct raft_messa
               message->offset, true, true);
         return;
     }
-    if (s->whole.member != 0 || checksum64(bytes_view(chunk)) != message->chunk_checksum) {
+    if (s->whole.member != 0 || s->installing != 0 ||
+        checksum64(bytes_view(chunk)) != message->chunk_checksum) {
         return; /* it will be repeated */
     }
     struct snapshot_chunk *m = MSG_NEW(struct snapshot_chunk, COPY_CHUNK, release_snapshot_chunk);
@@ -281,10 +282,17 @@ bool raft_snapshots_durable(struct raft_snapshots *s, uint64_t sequence)
     }
     struct install *install = MSG_NEW(struct install, APPLY_INSTALL, release_install);
     install->group = GROUP_DEFAULT;
-    install->generation = s->whole.meta.generation;
+    install->generation = s->installing = s->whole.meta.generation;
     ACTOR_SEND(s->to->apply, install);
     reply(s, s->whole.member, s->whole.index, s->whole.term, s->whole.offset, true, true);
     memset(&s->whole, 0, sizeof(s->whole));
     s->whole_sequence = 0;
     return true;
+}
+
+void raft_snapshots_installed(struct raft_snapshots *s, uint64_t generation)
+{
+    if (s->installing == generation) {
+        s->installing = 0;
+    }
 }

@@ -12,7 +12,8 @@
  * Invariants
  *  1. A member has at most one snapshot under way; a node receives at most one.
  *  2. `done` is said only when raft.db stands for the received table, or it is not needed.
- *  3. While a received table waits for raft.db no other one is taken.
+ *  3. While a received table waits for raft.db, and until apply, flush and copy stand for it, no other one is taken:
+ *     it would be written where the first one lies.
  */
 #ifndef HOLDFAST_RAFT_SNAPSHOTS_H
 #define HOLDFAST_RAFT_SNAPSHOTS_H
@@ -38,6 +39,7 @@ struct raft_snapshots {
 
     struct snapshot_taken whole; /* received and accepted; member 0: none */
     uint64_t whole_sequence; /* of the persist that begins the log anew; 0: not handed out yet */
+    uint64_t installing;     /* generation that raft.db stands for and copy does not yet; 0: none */
 };
 
 void raft_snapshots_init(struct raft_snapshots *s, struct raft *core, struct raft_effects *effects,
@@ -61,6 +63,8 @@ void raft_snapshots_taken(struct raft_snapshots *s, const struct snapshot_taken 
 uint64_t raft_snapshots_persist(struct raft_snapshots *s, const struct raft_persist *persist);
 /* Persists up to `sequence` are durable: true if the received table takes over now; the caller tells the clients. */
 bool raft_snapshots_durable(struct raft_snapshots *s, uint64_t sequence);
+/* The whole node stands for this generation now. */
+void raft_snapshots_installed(struct raft_snapshots *s, uint64_t generation);
 /* The connection to a member is new: what was on its way is lost. */
 void raft_snapshots_peer_up(struct raft_snapshots *s, uint64_t member, uint64_t now_us);
 /* Now and then: repeats what got lost; ends everything when this node does not lead any more. */

@@ -447,6 +447,24 @@ static void a_copy_of_another_size_begins_anew(void)
     tear_down(&c);
 }
 
+/* Trap 47: raft takes no other table before it hears that this one has taken over here; the next one lies beside it. */
+static void raft_hears_that_the_next_table_may_come(void)
+{
+    struct copies c;
+    set_up(&c, 10);
+    expect_taken(&c, 8192, 4096, 4096);
+    struct raft_index *m = MSG_NEW(struct raft_index, COPY_INSTALL, NULL);
+    m->index = 1;
+    ACTOR_SEND(c.copy, m);
+    work(&c);
+    m = (struct raft_index *)hand_find(c.actors.raft, RAFT_INSTALLED);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(m);
+    CU_ASSERT_EQUAL(m->index, 1);
+    MSG_FREE(m);
+    expect_taken(&c, 4096, 1000, 1000);
+    tear_down(&c);
+}
+
 /* More than there is: it cannot be a beginning of this copy. */
 static void a_member_of_another_copy_is_refused(void)
 {
@@ -466,6 +484,6 @@ static void a_member_of_another_copy_is_refused(void)
 
 SUITE("node: copy actor", TEST(a_member_goes_on_where_it_is),
       TEST(a_member_of_another_copy_is_refused), TEST(a_copy_of_another_size_begins_anew),
-      TEST(a_copy_in_chunks), TEST(who_does_not_read_costs_a_window),
-      TEST(who_does_not_read_is_given_up), TEST(hashes_of_two_members), TEST(too_many_are_refused),
-      TEST(leftovers_are_removed))
+      TEST(raft_hears_that_the_next_table_may_come), TEST(a_copy_in_chunks),
+      TEST(who_does_not_read_costs_a_window), TEST(who_does_not_read_is_given_up),
+      TEST(hashes_of_two_members), TEST(too_many_are_refused), TEST(leftovers_are_removed))
