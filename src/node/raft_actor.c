@@ -22,9 +22,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define RAFT_TIMER 1
-#define QUIET_ELECTION_TIMEOUTS                                                                    \
-    3 /* a member of our cluster would have called by then: it dials once per timeout */
+#define RAFT_TIMER     1
 #define EXPIRY_LOOK_US UINT64_C(1000000) /* how often requests that wait are looked through */
 
 const struct raft *raft_actor_core(const struct raft_actor *self)
@@ -334,8 +332,7 @@ static void started(void *self, uint64_t now_us)
     mem_free(a->boot_term_runs);
     a->boot_term_runs = NULL;
     a->bootstrap_dirty = true;
-    a->quiet_at_us =
-        now_us + QUIET_ELECTION_TIMEOUTS * 1000 * (uint64_t)a->config.raft.election_timeout_ms;
+    a->quiet_at_us = now_us + raft_founding_quiet_us(a);
     raft_snapshots_init(&a->snapshots, a->core, &a->effects, &a->peers, &a->to, a->own.member_id,
                         (uint64_t)a->config.raft.election_timeout_ms * 1000);
     raft_peers_init(&a->peers, &a->config, &a->own, raft_configuration(a->core), &a->to);

@@ -16,7 +16,7 @@ static void say_whom_for(const struct raft_actor *a, const struct bootstrap_deci
                   "yet\"");
     } else if (a->config.member_count == 1) {
         log_event(LOG_NOTICE, "listening for a cluster of this name",
-                  "reason=\"bootstrap: one is founded unless a member of it calls within three "
+                  "reason=\"bootstrap: one is founded unless a member of it calls within six "
                   "election timeouts\"");
     } else {
         log_event(LOG_NOTICE, "waiting for the other members",
@@ -87,6 +87,24 @@ static void found_cluster(struct raft_actor *a, uint64_t now_us)
     log_event(LOG_NOTICE, "founding the cluster",
               "cluster=%s cluster_id=%016" PRIx64 " members=%zu", a->own.cluster, cluster_id,
               configuration.count);
+}
+
+/*
+ * A member may still hold a connection to the node that was here before, under another address perhaps, so that no reset
+ * tells it: it notices when that connection has taken nothing for PEER_STALL_TIMEOUTS, or its least, and dials anew
+ * within one more (peer.h); another one for the way. Three were too few: a founder that lost its disk and its
+ * address founded a second cluster.
+ */
+#define QUIET_STALL_TIMEOUTS 4
+#define QUIET_STALL_MIN_US   UINT64_C(1000000)
+#define QUIET_DIAL_TIMEOUTS  2
+
+uint64_t raft_founding_quiet_us(const struct raft_actor *a)
+{
+    uint64_t timeout_us = (uint64_t)a->config.raft.election_timeout_ms * 1000;
+    uint64_t stall_us = QUIET_STALL_TIMEOUTS * timeout_us;
+    stall_us = stall_us > QUIET_STALL_MIN_US ? stall_us : QUIET_STALL_MIN_US;
+    return stall_us + QUIET_DIAL_TIMEOUTS * timeout_us;
 }
 
 void raft_founding_consider(struct raft_actor *a, uint64_t now_us)

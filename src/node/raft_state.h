@@ -104,6 +104,8 @@ bool raft_actor_is_blank(const struct raft_actor *a);
 
 /* ---- raft_founding.c ----------------------------------------------------------------------------------- */
 
+/* After so long at the start any member of our cluster would have called. */
+uint64_t raft_founding_quiet_us(const struct raft_actor *a);
 /* Found a cluster or join one, if this node belongs to none and what was heard says so. */
 void raft_founding_consider(struct raft_actor *a, uint64_t now_us);
 
