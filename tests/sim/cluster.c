@@ -278,12 +278,11 @@ static void draw_load(struct cluster *c)
     };
 }
 
-struct cluster *cluster_create(uint64_t seed, size_t node_count, bool members, bool verbose)
+struct cluster *cluster_create(uint64_t seed, size_t node_count, const struct members_plan *plan,
+                               bool verbose)
 {
     struct cluster *c = mem_zalloc(sizeof(*c));
-    if (members) {
-        members_draw(&c->plan, seed, &node_count);
-    }
+    c->plan = *plan;
     ASSERT(node_count <= CLUSTER_NODES_MAX);
     c->seed = seed;
     c->random = seed ^ UINT64_C(0x636c7573746572);

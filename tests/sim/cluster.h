@@ -79,9 +79,9 @@ struct cluster {
     size_t line_count;
 };
 
-/* Draw a cluster from the seed. Nothing runs yet. members: it may be one whose members change, with as many machines as
- * that takes. */
-struct cluster *cluster_create(uint64_t seed, size_t node_count, bool members, bool verbose);
+/* Draw a cluster from the seed. Nothing runs yet. plan: copied. */
+struct cluster *cluster_create(uint64_t seed, size_t node_count, const struct members_plan *plan,
+                               bool verbose);
 void cluster_destroy(struct cluster **cluster);
 
 void cluster_start_node(struct cluster *c, size_t node);

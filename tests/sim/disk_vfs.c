@@ -129,6 +129,17 @@ static int sim_read(sqlite3_file *file, void *out, int size, sqlite3_int64 offse
     return SQLITE_OK;
 }
 
+/* How much of a write that fails in the middle is done: of one that lies in a sector all or nothing, as raft.mark's slots
+ * rely on. */
+static size_t drawn_part(struct disk *d, uint64_t offset, size_t size)
+{
+    size_t part = (size_t)random_below(&d->random, size + 1);
+    if (size > 0 && offset / DISK_SECTOR == (offset + size - 1) / DISK_SECTOR) {
+        part = 2 * part > size ? size : 0;
+    }
+    return part;
+}
+
 static int sim_write(sqlite3_file *file, const void *data, int size, sqlite3_int64 offset)
 {
     struct disk_handle *h = handle_of(file);
@@ -139,14 +150,14 @@ static int sim_write(sqlite3_file *file, const void *data, int size, sqlite3_int
     size_t part = (size_t)size;
     int result = SQLITE_OK;
     if (dies_now(h->unit)) {
-        part = (size_t)random_below(&d->random, part + 1);
+        part = drawn_part(d, (uint64_t)offset, part);
         result = SQLITE_IOERR_WRITE;
     } else if (h->unit->faults.full && (uint64_t)offset + part > h->inode->seen.size) {
         d->figures.injected++;
         return SQLITE_FULL;
     } else if (disk_chance(d, h->unit->faults.write_error)) {
         d->figures.injected++;
-        part = (size_t)random_below(&d->random, part + 1);
+        part = drawn_part(d, (uint64_t)offset, part);
         result = SQLITE_IOERR_WRITE;
     }
     if (part > 0) {

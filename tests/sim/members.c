@@ -201,7 +201,7 @@ bool members_has(const struct cluster *c, size_t node)
 
 /* ---- asking ----------------------------------------------------------------------------------------------- */
 
-static void ask(struct cluster *c, size_t node, const struct member_request *request)
+void members_ask(struct cluster *c, size_t node, const struct member_request *request)
 {
     const struct machine *m = &c->machines[node];
     if (m->state != MACHINE_RUNNING) {
@@ -390,7 +390,7 @@ static void call_act(void *context, uint64_t argument)
         befall(c);
     } else if (draw_request(c, &request)) {
         risk(c);
-        ask(c, draw_asked(c), &request);
+        members_ask(c, draw_asked(c), &request);
     }
     runner_at(c->runner, runner_now_us(c->runner) + draw(&c->plan, 200000, PAUSE_US_MAX), call_act,
               c, 0);
@@ -431,7 +431,7 @@ static bool help_in(struct cluster *c, size_t leader, size_t node)
     } else {
         return false;
     }
-    ask(c, leader, &r);
+    members_ask(c, leader, &r);
     return true;
 }
 
@@ -446,7 +446,7 @@ static void call_person(void *context, uint64_t argument)
                                    .set_paused = true,
                                    .set_heal_after_s = true,
                                    .wish = {.heal_after_s = 3}};
-        ask(c, leader, &r);
+        members_ask(c, leader, &r);
     } else if (leader != SIZE_MAX) {
         for (size_t i = 0; i < c->node_count; i++) {
             if (help_in(c, leader, i)) {

@@ -59,6 +59,8 @@ void members_begin(struct cluster *c);
 /* ... end; what is left to set right, people do. */
 void members_heal(struct cluster *c);
 
+/* Somebody asks a node that runs; what is answered is looked at. */
+void members_ask(struct cluster *c, size_t node, const struct member_request *request);
 /* May this node's disk be lost, or its log be damaged? */
 bool members_may_destroy(const struct cluster *c, size_t node);
 /* A leader appended another configuration. */

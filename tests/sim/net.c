@@ -156,12 +156,12 @@ static void connection_up(struct sim_peer *p, const struct peer_hello *theirs)
 {
     p->up = true;
     p->out_hello = *theirs;
-    p->connection = ++p->net->connection_last;
     p->net->figures.connections++;
     report_up(p);
 }
 
-/* No actor talks to us there yet: the door lets us in, raft says who shall. */
+/* No actor talks to us there yet: the door lets us in, raft says who shall. They have heard our word then, whatever we
+ * think of theirs: so an empty node learns of a cluster that refuses it (trap 45). */
 static void dial_stranger(struct sim_peer *p, const struct sim_listener *door)
 {
     struct peer_greeting answer = {
@@ -169,12 +169,14 @@ static void dial_stranger(struct sim_peer *p, const struct sim_listener *door)
     memcpy(answer.target, p->own.name, sizeof(answer.target));
     bool news = false;
     struct peer_refusal why;
+    p->connection = ++p->net->connection_last;
+    net_door_hand_over(door, p);
     if (!welcome(p, &answer) || peer_handshake_note(&p->known, &door->own, &news, &why) != OK) {
+        p->connection = 0;
         dial_later(p, NET_REFUSED_RETRY_US);
         return;
     }
     connection_up(p, &door->own);
-    net_door_hand_over(door, p);
 }
 
 static void dial(struct sim_peer *p)
@@ -208,6 +210,7 @@ static void dial(struct sim_peer *p)
         dial_later(p, NET_REFUSED_RETRY_US);
         return;
     }
+    p->connection = ++n->connection_last;
     connection_up(p, &other->own);
 }
 
@@ -612,6 +615,12 @@ static void notice_down(struct sim_peer *p)
 {
     struct net *n = p->net;
     uint64_t notice_us = random_below(&n->random, 2) == 0 ? 500 : random_below(&n->random, 3000000);
+    /* What is sent is not acknowledged: the real one gives up then (peer.h). */
+    uint64_t stall_us = 4000 * (uint64_t)p->settings.election_timeout_ms;
+    stall_us = stall_us > 1000000 ? stall_us : 1000000;
+    if (n->listeners[p->node] != NULL && notice_us > stall_us) {
+        notice_us = stall_us;
+    }
     runner_at(n->runner, runner_now_us(n->runner) + notice_us, net_call_break, n,
               p->node | p->slot << 8 | p->connection << 16);
 }

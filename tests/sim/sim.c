@@ -7,9 +7,9 @@
  * Each seed runs in a process of its own, so that a failed assert ends that seed and names it. A
  * failure prints the seed, the commit and the command that replays it.
  */
+#include "ending.h"
 #include "nemesis.h"
-
-#include "node/apply_actor.h"
+#include "scenarios.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -26,9 +26,6 @@
 
 #define SEED_SECONDS_MAX 1200 /* real time after which a seed hangs for certain */
 #define SETTLE_US        3000000
-#define FINISH_US_MAX    60000000
-#define STEP_US          100000
-#define QUIET_US         8000000
 #define FAILURE_LINES    60
 #define JOBS_MAX         16
 
@@ -38,6 +35,7 @@ struct options {
     size_t node_count; /* 0: drawn */
     size_t jobs;
     bool verbose, twice, no_fork, keep_going, fixed;
+    bool scenarios; /* the seeds are their numbers, from 1 */
 };
 
 struct outcome {
@@ -71,10 +69,16 @@ static void print_failure(const struct cluster *c, const char *what)
     for (size_t i = 0; i < kept; i++) {
         printf("    %s\n", c->lines[(c->line_count - kept + i) % CLUSTER_LINES]);
     }
-    printf("FAILED seed=%" PRIu64 " commit=%s at=%.6f s nodes=%zu: %s\n"
-           "  replay: make sim SEED=%" PRIu64 " LENGTH=%" PRIu64 "%s\n",
-           c->seed, SIM_COMMIT, (double)runner_exact_us(c->runner) / 1e6, c->node_count, what,
-           c->seed, opt.length_s, opt.node_count != 0 ? " NODES=... as given" : "");
+    double at_s = (double)runner_exact_us(c->runner) / 1e6;
+    if (opt.scenarios) {
+        printf("FAILED scenario=%s commit=%s at=%.6f s: %s\n  replay: make sim SCENARIO=%s\n",
+               scenario_name(c->seed - 1), SIM_COMMIT, at_s, what, scenario_name(c->seed - 1));
+    } else {
+        printf("FAILED seed=%" PRIu64 " commit=%s at=%.6f s nodes=%zu: %s\n"
+               "  replay: make sim SEED=%" PRIu64 " LENGTH=%" PRIu64 "%s\n",
+               c->seed, SIM_COMMIT, at_s, c->node_count, what, c->seed, opt.length_s,
+               opt.node_count != 0 ? " NODES=... as given" : "");
+    }
     fflush(stdout);
 }
 
@@ -97,160 +101,10 @@ static void call_start(void *context, uint64_t argument)
     cluster_start_node(context, (size_t)argument);
 }
 
-/* Nobody expects anything of it in the end. */
-static bool is_out(const struct cluster *c, size_t node)
+static void note_outcome(const struct cluster *c, struct outcome *out)
 {
-    return c->machines[node].state == MACHINE_LOST || c->machines[node].gone ||
-           cluster_is_stranded(c, node) || !members_has(c, node);
-}
-
-static bool clients_finished(const struct cluster *c)
-{
-    for (size_t i = 0; i < c->node_count; i++) {
-        const struct machine *m = &c->machines[i];
-        if (is_out(c, i)) {
-            continue;
-        }
-        if (m->state != MACHINE_RUNNING) {
-            return false;
-        }
-        for (size_t k = 0; k < m->actors->client_count; k++) {
-            if (!client_finished(m->actors->clients[k])) {
-                return false;
-            }
-        }
-    }
-    return true;
-}
-
-static bool all_applied(const struct cluster *c)
-{
-    for (size_t i = 0; i < c->node_count; i++) {
-        if (is_out(c, i)) {
-            continue;
-        }
-        if (c->machines[i].state != MACHINE_RUNNING) {
-            return false;
-        }
-        struct raft_status s;
-        raft_status(cluster_core(c, i), &s);
-        if (s.last_applied != c->checks.model.count || s.may_not_vote) {
-            return false;
-        }
-    }
-    return true;
-}
-
-/* Nobody keeps a lease alive any more, so all of them end. */
-static bool leases_ended(const struct cluster *c)
-{
-    return c->checks.model.leases_alive == 0;
-}
-
-static bool watches_done(const struct cluster *c)
-{
-    for (size_t i = 0; i < c->watches.count; i++) {
-        struct watch_sub *s = &((struct cluster *)(uintptr_t)c)->watches.subs[i];
-        if (s->owned && is_out(c, s->node - 1)) {
-            continue; /* its node lacks what all others have */
-        }
-        if (!watch_sub_is_done(&c->watches, s)) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static void run_until(struct cluster *c, bool (*done)(const struct cluster *c), const char *what)
-{
-    uint64_t end_us = runner_now_us(c->runner) + FINISH_US_MAX;
-    while (!c->failed && !done(c)) {
-        if (runner_now_us(c->runner) >= end_us) {
-            char members[CLUSTER_TEXT_MAX / 2] = "";
-            if (c->plan.on) {
-                members_say(c, members, sizeof(members));
-            }
-            cluster_fail(c, "not live: %d s after everything healed %s; %s",
-                         FINISH_US_MAX / 1000000, what, members);
-            return;
-        }
-        runner_run(c->runner, runner_now_us(c->runner) + STEP_US);
-    }
-}
-
-static void final_states(struct cluster *c)
-{
-    for (size_t i = 0; i < c->node_count && !c->failed; i++) {
-        if (c->machines[i].state != MACHINE_RUNNING) {
-            continue;
-        }
-        c->figures.stranded += cluster_is_stranded(c, i);
-        if (is_out(c, i)) {
-            continue;
-        }
-        struct kv *kv = apply_actor_kv(runner_private_of(c->machines[i].actors->apply));
-        uint64_t hash = 0;
-        if (kv_hash(kv, &hash) != OK) {
-            cluster_fail(c, "n%zu: kv_hash fails after everything healed", i + 1);
-        }
-        if (kv_revision(kv) != c->checks.model.revision) {
-            cluster_fail(c, "n%zu ends at revision %" PRId64 ", should be %" PRId64, i + 1,
-                         kv_revision(kv), c->checks.model.revision);
-        }
-        checks_hash(&c->checks, i, kv_applied_index(kv), hash);
-    }
-}
-
-/* Whoever was removed and runs disturbs nobody: with nothing going wrong no term passes (trap 7). */
-static void run_quiet(struct cluster *c)
-{
-    uint64_t term = c->checks.greatest_term;
-    if (!c->plan.on || c->failed) {
-        return;
-    }
-    runner_run(c->runner, runner_now_us(c->runner) + QUIET_US);
-    if (c->checks.greatest_term != term) {
-        cluster_fail(c, "terms pass although all is well: %" PRIu64 ", before %" PRIu64,
-                     c->checks.greatest_term, term);
-    }
-}
-
-static void run_seed(uint64_t seed, struct outcome *out)
-{
-    struct cluster *c =
-        cluster_create(seed, nodes_of(seed), opt.node_count == 0 && !opt.fixed, opt.verbose);
-    running = c;
-    struct nemesis *nemesis = nemesis_create(c, opt.length_s * 1000000);
-    for (size_t i = 0; i < c->node_count; i++) {
-        uint64_t at_us = random_below(&c->random, 1000000);
-        if (c->plan.on) {
-            at_us = members_first_start_us(&c->plan, i, at_us);
-        }
-        runner_at(c->runner, at_us, call_start, c, i);
-    }
-    members_begin(c);
-    runner_run(c->runner, opt.length_s * 1000000);
-    if (!c->failed) {
-        nemesis_heal(nemesis);
-        members_heal(c);
-        runner_run(c->runner, opt.length_s * 1000000 + SETTLE_US);
-    }
-    c->load.finishing = true;
-    if (c->plan.on) {
-        run_until(c, members_settled, "the members are not as they should be");
-    }
-    run_until(c, clients_finished, "a client still waits for a linearizable read");
-    run_until(c, leases_ended, "a lease that nobody keeps has not ended");
-    run_until(c, watches_done, "a watch lacks events");
-    run_until(c, all_applied, "a node has not applied everything or may not vote");
-    final_states(c);
-    run_quiet(c);
-    members_finish(c);
-    if (!c->failed) {
-        history_judge(&c->history);
-    }
     *out = (struct outcome){
-        .seed = seed,
+        .seed = c->seed,
         .failed = c->failed,
         .digest = runner_digest(c->runner) ^ c->checks.model.count,
         .events = runner_event_count(c->runner),
@@ -282,6 +136,50 @@ static void run_seed(uint64_t seed, struct outcome *out)
     if (c->failed) {
         print_failure(c, c->failure);
     }
+}
+
+/* A story instead of a nemesis. */
+static void run_scenario(uint64_t number, struct outcome *out)
+{
+    struct cluster *c = scenario_create(number - 1, opt.verbose);
+    running = c;
+    scenario_play(c, number - 1);
+    if (!c->failed) {
+        members_heal(c);
+        ending_run(c);
+    }
+    note_outcome(c, out);
+    out->seed = number;
+    running = NULL;
+    cluster_destroy(&c);
+}
+
+static void run_seed(uint64_t seed, struct outcome *out)
+{
+    struct members_plan plan = {0};
+    size_t node_count = nodes_of(seed);
+    if (opt.node_count == 0 && !opt.fixed) {
+        members_draw(&plan, seed, &node_count);
+    }
+    struct cluster *c = cluster_create(seed, node_count, &plan, opt.verbose);
+    running = c;
+    struct nemesis *nemesis = nemesis_create(c, opt.length_s * 1000000);
+    for (size_t i = 0; i < c->node_count; i++) {
+        uint64_t at_us = random_below(&c->random, 1000000);
+        if (c->plan.on) {
+            at_us = members_first_start_us(&c->plan, i, at_us);
+        }
+        runner_at(c->runner, at_us, call_start, c, i);
+    }
+    members_begin(c);
+    runner_run(c->runner, opt.length_s * 1000000);
+    if (!c->failed) {
+        nemesis_heal(nemesis);
+        members_heal(c);
+        runner_run(c->runner, opt.length_s * 1000000 + SETTLE_US);
+    }
+    ending_run(c);
+    note_outcome(c, out);
     running = NULL;
     nemesis_destroy(&nemesis);
     cluster_destroy(&c);
@@ -291,10 +189,11 @@ static void run_seed(uint64_t seed, struct outcome *out)
 
 static void run_checked(uint64_t seed, struct outcome *out)
 {
-    run_seed(seed, out);
+    void (*run)(uint64_t seed, struct outcome * out) = opt.scenarios ? run_scenario : run_seed;
+    run(seed, out);
     if (opt.twice && !out->failed) {
         struct outcome again;
-        run_seed(seed, &again);
+        run(seed, &again);
         if (again.digest != out->digest || again.events != out->events) {
             printf("FAILED seed=%" PRIu64 " commit=%s: two runs differ (%016" PRIx64
                    " after %" PRIu64 " events, %016" PRIx64 " after %" PRIu64 ")\n",
@@ -467,7 +366,12 @@ static uint64_t run_all(struct outcome *sum)
             break;
         }
         failures += out.failed;
-        if (out.failed) {
+        if (out.failed && opt.scenarios) {
+            printf("scenario %s failed\n", scenario_name(out.seed - 1));
+        } else if (opt.scenarios) {
+            printf("scenario %-28s passed, digest %016" PRIx64 "\n", scenario_name(out.seed - 1),
+                   out.digest);
+        } else if (out.failed) {
             printf("seed %" PRIu64 " failed\n", out.seed);
         } else if (opt.first_seed == opt.last_seed) {
             printf("seed %" PRIu64 " passed, digest %016" PRIx64 "\n", out.seed, out.digest);
@@ -507,12 +411,27 @@ static void parse_seeds(const char *text)
     }
 }
 
+static void parse_scenario(const char *name)
+{
+    size_t number = 0;
+    while (number < scenario_count() && strcmp(scenario_name(number), name) != 0) {
+        number++;
+    }
+    opt.scenarios = true;
+    opt.first_seed = strcmp(name, "all") == 0 ? 1 : number + 1;
+    opt.last_seed = strcmp(name, "all") == 0 ? scenario_count() : number + 1;
+    if (opt.last_seed > scenario_count()) {
+        fprintf(stderr, "sim: no scenario is called %s\n", name);
+        exit(64);
+    }
+}
+
 static void usage(void)
 {
-    fprintf(stderr,
-            "sim --seeds N|FROM-TO|random [--length VIRTUAL_SECONDS] [--nodes 3|5] [--jobs N]\n"
-            "    [--twice] [--keep-going] [--no-fork] [--fixed] [-v]\n"
-            "--fixed: members never change\n");
+    fprintf(stderr, "sim --seeds N|FROM-TO|random | --scenario NAME|all [--length VIRTUAL_SECONDS] "
+                    "[--nodes 3|5] [--jobs N]\n"
+                    "    [--twice] [--keep-going] [--no-fork] [--fixed] [-v]\n"
+                    "--fixed: members never change\n");
     exit(64);
 }
 
@@ -535,6 +454,9 @@ static void parse(int argc, char **argv)
             usage();
         } else if (strcmp(argv[i], "--seed") == 0 || strcmp(argv[i], "--seeds") == 0) {
             parse_seeds(value);
+            i++;
+        } else if (strcmp(argv[i], "--scenario") == 0) {
+            parse_scenario(value);
             i++;
         } else if (strcmp(argv[i], "--fresh") == 0) { /* so many seeds nobody chose */
             opt.first_seed = (uint64_t)time(NULL) * 1000;

@@ -54,16 +54,20 @@ $(OUT)/tests/sim/sim.o: $(OUT)/tests/sim/commit
 
 SEEDS  ?=
 SEED   ?=
+SCENARIO ?=
 LENGTH ?= 60
 JOBS   ?= 1
 
 .PHONY: sim
 sim: $(SIM)
-ifneq ($(SEED),)
+ifneq ($(SCENARIO),)
+	$(SIM) --scenario $(SCENARIO) --twice $(if $(V),-v)
+else ifneq ($(SEED),)
 	$(SIM) --seed $(SEED) --length $(LENGTH) --twice $(if $(V),-v)
 else ifneq ($(SEEDS),)
 	$(SIM) --seeds $(SEEDS) --length $(LENGTH) --jobs $(JOBS) --keep-going
 else
+	$(SIM) --scenario all --jobs $(JOBS)
 	$(SIM) --seeds 1-5 --length $(LENGTH) --jobs $(JOBS) --twice
 	$(SIM) --seeds 1-200 --length $(LENGTH) --jobs $(JOBS)
 	$(SIM) --fresh 10 --length $(LENGTH) --jobs $(JOBS)
