@@ -192,6 +192,20 @@ static void set_prefix_end(struct rest_request *r)
     r->range_end.data[size - 1]++;
 }
 
+/* True if what is left of a query names it once more. */
+static bool comes_again(struct view query, struct view wanted)
+{
+    struct view name;
+    struct view value;
+    bool has_value;
+    while (web_query_next(&query, &name, &value, &has_value)) {
+        if (view_equal(name, wanted)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Key and query. */
 static int parse_rest(struct rest_request *r, const struct allowed *allowed, struct view key,
                       struct view query, char problem[REST_PROBLEM_MAX])
@@ -206,6 +220,9 @@ static int parse_rest(struct rest_request *r, const struct allowed *allowed, str
         int status = parse_parameter(r, allowed, name, value, has_value, problem);
         if (status != 0) {
             return status;
+        }
+        if (comes_again(query, name)) { /* which of them is meant? */
+            return refuse(problem, "this parameter is given twice", name);
         }
     }
     if (r->key.size == 0 && !r->prefix) {

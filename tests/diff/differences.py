@@ -147,6 +147,13 @@ TABLE = [
             "As etcd 3.6's gateway does; 3.4's refuses it.", _json_padding),
     Allowed("json-null", "JSON: `null` as the whole body is INVALID_ARGUMENT.",
             "As etcd 3.6's gateway; 3.4's takes it for an empty message.", _json_null),
+    Allowed("json-stream", "JSON: a malformed request in the body of a stream is INVALID_ARGUMENT: HTTP 400, or the last line "
+            "if there are answers already.", "As of a unary call. etcd 3.4 says UNKNOWN (500), or nothing at all behind a "
+            "request that it understood. Not drawn."),
+    Allowed("json-oneof", "JSON: two members of a oneof in one object are INVALID_ARGUMENT.",
+            "As etcd 3.6's gateway; 3.4's takes one of them. Not drawn."),
+    Allowed("json-numbers", "JSON: 64-bit numbers may be written 1.0 or 1e2.",
+            "As etcd 3.6's gateway does; 3.4's refuses them. Not drawn."),
     Allowed("txn-minus-one", "In a transaction a Range at revision -1 is refused as compacted on every store.",
             "As any other negative revision there. etcd takes exactly -1 for *now* as long as the store was never "
             "compacted. Not drawn, as what the transaction writes would differ."),

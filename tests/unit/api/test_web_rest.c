@@ -77,6 +77,8 @@ static void unknown_parameters_are_refused(void)
         {"GET", "prefix=no"},
         {"GET", "rev=0"},
         {"GET", "rev=x"},
+        {"GET", "rev=5&rev=6"},
+        {"GET", "prefix&keys&prefix"},
         {"GET", "limit=-1"},
         {"GET", "lease=1"},
         {"GET", "max_staleness_ms=-1"},
