@@ -74,7 +74,7 @@ struct bench {
     struct pollfd *ready; /* of the channels, and of the signals behind them */
     size_t channel_count;
     int signal_fd;
-    bool interrupted; /* SIGINT or SIGTERM: no more calls are begun */
+    bool interrupted; /* SIGINT or SIGTERM came: no further calls are due */
     struct bench_call *calls, *free;
     size_t call_count;
     struct bench_watchers *watchers; /* watch */

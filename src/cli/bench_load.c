@@ -83,11 +83,10 @@ static uint64_t next_due_us(const struct bench *bench)
 
 static bool is_over(const struct bench *bench, uint64_t due_us)
 {
-    if (bench->interrupted) {
-        return true;
+    if (bench->end_us == UINT64_MAX) {
+        return bench->interrupted || bench->begun == bench->arguments->bench_requests;
     }
-    return bench->end_us == UINT64_MAX ? bench->begun == bench->arguments->bench_requests
-                                       : due_us >= bench->end_us;
+    return due_us >= bench->end_us; /* what was due before a signal came is still begun */
 }
 
 /* False: the run is over, or (open loop) nothing is due yet. */

@@ -12,7 +12,8 @@ Every part of every round has a fresh cluster. Printed: medians over the rounds.
 docs/benchmarks.md, in place of the section of the last run.
 
 What makes the figures comparable
- 1. Load goes to the node that leads, for both; the part fails if another leads at its end.
+ 1. Load goes to the node that leads, for both. If another leads at the end of a part, or calls failed, the part is begun
+    anew on fresh data, and that is told.
  2. A warm-up comes before each measurement. Processor time is that of all three nodes over a whole run, warm-up
     included, for each operation of it.
  3. "At a rate" is an open loop: latency counts from when a call was due, so a pause is charged in full.
@@ -53,7 +54,12 @@ SETTLED_S = 3  # dbSizeInUse that has not fallen for this long falls no more
 COMPACTION_LIMIT_S = 240
 IDLE_S = 0.5  # before resident memory is read
 RUN_LIMIT_S = 600
+TRIES = 3  # of a part that is spoiled: another leader, or calls that failed
 BEGIN, END = "<!-- scale.py begins -->", "<!-- scale.py ends -->"
+
+
+class Spoiled(Exception):
+    """The part is worth nothing: another leader than at its beginning, or calls that failed."""
 
 
 class Generator:
@@ -77,6 +83,18 @@ class Part:
         self.address = bench.leader_first(system)[0]
         self.leader = system.pids[system.addresses.index(self.address)]
         self.figures = {}
+        self.processes = []
+
+    def start(self, words, **more):
+        self.processes.append(e2e.start_process(self.words(words), stdout=subprocess.PIPE, text=True, **more))
+        return self.processes[-1]
+
+    def close(self):
+        """Nothing of it runs on."""
+        for process in self.processes:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
 
     def keep(self, name, value, better):
         """better: "more" or "less" of it, or None if it is neither."""
@@ -87,7 +105,7 @@ class Part:
         return [e2e.HOLDFASTCTL, "--endpoints", self.address, "bench", *(str(w) for w in words), "-o", "json"]
 
     def fail(self, words, text):
-        raise SystemExit(f"scale: {self.system.name}: holdfastctl bench {' '.join(str(w) for w in words)}: {text}")
+        raise Spoiled(f"{self.system.name}: bench {' '.join(str(w) for w in words)}: {text.strip()}")
 
     def load(self, *words):
         """Run to the end; what it says, with the nodes' processor time for one operation."""
@@ -137,7 +155,7 @@ class Part:
 
     def end(self):
         if bench.leader_first(self.system)[0] != self.address:
-            raise SystemExit(f"scale: {self.system.name}: the leader changed during the part")
+            raise Spoiled(f"{self.system.name}: another node leads than at the beginning")
 
 
 # ---- transactions --------------------------------------------------------------------------------
@@ -180,7 +198,7 @@ class Watching:
         """first: of this cluster, so that memory they take is new."""
         self.part, self.words = part, ("watch", "--hold", "--watchers", part.arguments.watchers, *words)
         before = part.resident()
-        self.process = e2e.start_process(part.words(self.words), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.process = part.start(self.words, stdin=subprocess.PIPE)
         line = self.process.stdout.readline()
         if not line:
             self.process.wait()
@@ -251,9 +269,8 @@ def leases(part):
     alive = ("keep-alive", "--key-count", count)
     part.rate("kept alive on 10x10 streams", part.timed(*alive, shape=(10, 10)))
     part.at_rate(f"kept alive at {KEEP_ALIVE_RATE:,}/s", *alive, rate=KEEP_ALIVE_RATE, processor=True)
-    keeping = e2e.start_process(
-        part.words((*alive, "--rate", KEEP_ALIVE_RATE, "--connections", 10, "--streams", 100, "--duration", f"{seconds + 30}s")),
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+    keeping = part.start((*alive, "--rate", KEEP_ALIVE_RATE, "--connections", RATE_SHAPE[0], "--streams", RATE_SHAPE[1],
+                          "--duration", f"{seconds + 30}s"), stdin=subprocess.DEVNULL)
     part.at_rate(f"{rate}, beside {KEEP_ALIVE_RATE:,} keepalives/s", *puts, rate=PUT_RATE, p999=True)
     keeping.send_signal(signal.SIGTERM)
     out, _ = keeping.communicate(timeout=RUN_LIMIT_S)
@@ -293,7 +310,7 @@ def compaction(part):
     log = os.path.join(part.scratch, "calls")
     words = ("put", "--rate", PUT_RATE, "--key-count", LOAD_KEYS, "--connections", RATE_SHAPE[0], "--streams", RATE_SHAPE[1],
              "--warm-up", f"{WARM_UP_S}s", "--duration", f"{COMPACTION_LIMIT_S + 60}s", "--file", log)
-    load = e2e.start_process(part.words(words), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+    load = part.start(words, stdin=subprocess.DEVNULL)
     begun = time.monotonic()
     time.sleep(WARM_UP_S + COMPACTION_BESIDE_S)
     busy, wrote = bench.processor_s(part.system.pids), time.monotonic()
@@ -421,11 +438,13 @@ HOW = """### How it was taken
 * *CPU us/op*: processor time of all three nodes for one operation, warm-up included."""
 
 
-def section(arguments, all_runs, foreign, load):
+def section(arguments, all_runs, spoiled, foreign, load):
     parts = "\n\n".join(f"### {title(part, arguments)}\n\n{table(runs)}" for part, runs in all_runs.items())
     how = HOW.format(share=Generator.share * 100, what=Generator.what, revisions=arguments.revisions, keys=LOAD_KEYS)
+    again = "".join(f"* {why}\n" for why in spoiled)
+    again = f"### Parts that were begun anew\n\n{again}\n" if again else ""
     return (f"{BEGIN}\n\n## Scale\n\n{machine(arguments, foreign, load)}\n{parts}\n\n### Where holdfast loses\n\n{losses(all_runs, arguments)}\n\n"
-            f"{how}\n\n{END}\n")
+            f"{again}{how}\n\n{END}\n")
 
 
 def write(text):
@@ -443,16 +462,24 @@ def write(text):
 # ---- the run -------------------------------------------------------------------------------------
 
 
-def run_part(name, number, runs, arguments, scratch):
-    for kind in (bench.Holdfast, bench.Etcd) if number % 2 == 0 else (bench.Etcd, bench.Holdfast):
+def run_part(name, kind, arguments, scratch, spoiled):
+    """Its figures; again if it is spoiled, which is noted."""
+    for _ in range(TRIES):
         system = kind()
+        part = None
         try:
             part = Part(system, arguments, scratch)
             PARTS[name](part)
             part.end()
+            return part.figures
+        except Spoiled as why:
+            print(f"    spoiled: {why}", flush=True)
+            spoiled.append(f"{title(name, arguments)}: {why}")
         finally:
+            if part is not None:
+                part.close()
             system.stop()
-        runs[kind.name].append(part.figures)
+    raise SystemExit(f"scale: {kind.name}: {name}: spoiled {TRIES} times")
 
 
 def main():
@@ -471,14 +498,16 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     scratch = tempfile.mkdtemp(prefix="holdfast-scale-")
     load, work, began = os.getloadavg()[0], bench.ForeignWork(), time.monotonic()
+    spoiled = []
     all_runs = {part: {"holdfast": [], "etcd": []} for part in arguments.only or PARTS}
     try:
         for number in range(max(arguments.rounds, arguments.compaction_rounds)):
             for part, runs in all_runs.items():
                 if number < (arguments.compaction_rounds if part == "compaction" else arguments.rounds):
                     print(f"  round {number + 1}, {part}, after {time.monotonic() - began:.0f} s", flush=True)
-                    run_part(part, number, runs, arguments, scratch)
-        text = section(arguments, all_runs, work.share(), load)
+                    for kind in (bench.Holdfast, bench.Etcd) if number % 2 == 0 else (bench.Etcd, bench.Holdfast):
+                        runs[kind.name].append(run_part(part, kind, arguments, scratch, spoiled))
+        text = section(arguments, all_runs, spoiled, work.share(), load)
         print("\n" + text)
         if arguments.write:
             write(text)
