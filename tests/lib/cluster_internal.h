@@ -14,6 +14,7 @@
 /* cluster.c */
 void cluster_check_node(struct cluster *c, struct cluster_node *n);
 void cluster_applied(struct cluster *c, struct cluster_node *n, const struct entries *block);
+void cluster_table_agrees(struct cluster *c, const struct cluster_table *t);
 uint64_t cluster_disk_write(struct cluster_node *n);
 /* install_snapshot or its reply has been heard by the core: the node's part. Takes nothing. */
 void cluster_take_snapshot_message(struct cluster *c, const struct raft_message *m);
