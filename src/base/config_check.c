@@ -148,6 +148,48 @@ static enum err check_admit(struct config *c, const struct config_lines *lines,
     return OK;
 }
 
+/* As a browser names a page: scheme://host:port and nothing behind it. */
+static bool is_origin(const char *word, size_t size)
+{
+    static const char between[] = "://";
+    if ((size == 1 && word[0] == '*') || (size == 4 && memcmp(word, "null", 4) == 0)) {
+        return true;
+    }
+    const char *host = memmem(word, size, between, strlen(between));
+    if (host == NULL || host == word) {
+        return false;
+    }
+    host += strlen(between);
+    size_t left = size - (size_t)(host - word);
+    return left > 0 && memchr(host, '/', left) == NULL;
+}
+
+/* A word that no browser can send would refuse everybody, and nobody would know why. */
+static enum err check_web(const struct config *c, const struct config_lines *lines,
+                          const struct config_problem *problem)
+{
+    const struct {
+        const char *key, *words, *expected;
+    } lists[] = {
+        {"hosts", c->web_hosts, "a host name, \"*.domain\" or \"*\""},
+        {"origins", c->web_origins, "scheme://host:port without a path, or \"*\""},
+    };
+    for (size_t i = 0; i < ARRAY_COUNT(lists); i++) {
+        const char *at = lists[i].words;
+        while (*(at += strspn(at, " ,")) != '\0') {
+            size_t size = strcspn(at, " ,");
+            bool good = i == 0 ? memchr(at, '/', size) == NULL : is_origin(at, size);
+            if (!good) {
+                return config_refuse(problem, line_of(lines, "web", lists[i].key),
+                                     "web.%s has \"%.*s\"; expected %s", lists[i].key, (int)size,
+                                     at, lists[i].expected);
+            }
+            at += size;
+        }
+    }
+    return OK;
+}
+
 /* _service._proto.domain (RFC 2782), as far as the form goes. */
 static enum err check_discovery(const struct config *c, const struct config_lines *lines,
                                 const struct config_problem *problem)
@@ -247,6 +289,9 @@ enum err config_check(struct config *c, const struct config_lines *lines,
                              HEARTBEATS_PER_ELECTION_TIMEOUT);
     }
     error = check_admit(c, lines, problem);
+    if (error == OK) {
+        error = check_web(c, lines, problem);
+    }
     if (error == OK) {
         error = check_sizes(c, lines, problem);
     }

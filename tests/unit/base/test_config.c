@@ -390,6 +390,25 @@ static void the_wish_is_read_and_printed(void)
         refused(HEAD MEMBERS "membership = { admit = \"few\"; };", 10, "membership.admit"));
 }
 
+/* What no browser sends would turn everybody away without a word why. */
+static void names_for_browsers_are_checked(void)
+{
+    struct config c;
+    CU_ASSERT_EQUAL(load(HEAD MEMBERS
+                         "web = { hosts = \"lb.example *.example.org, [::1]:99\"; origins = "
+                         "\"https://a.example http://b:3000, null chrome-extension://x\"; };",
+                         &c),
+                    OK);
+    CU_ASSERT_EQUAL(load(HEAD MEMBERS "web = { hosts = \"*\"; origins = \"*\"; };", &c), OK);
+    CU_ASSERT_TRUE(refused(HEAD MEMBERS "web = { origins = \"https://a b.example\"; };", 10,
+                           "web.origins has \"b.example\""));
+    CU_ASSERT_TRUE(refused(HEAD MEMBERS "web = { origins = \"https://a/\"; };", 10, "web.origins"));
+    CU_ASSERT_TRUE(refused(HEAD MEMBERS "web = { origins = \"://a\"; };", 10, "web.origins"));
+    CU_ASSERT_TRUE(refused(HEAD MEMBERS "web = { origins = \"http://\"; };", 10, "web.origins"));
+    CU_ASSERT_TRUE(
+        refused(HEAD MEMBERS "web = { hosts = \"http://lb.example\"; };", 10, "web.hosts has"));
+}
+
 static void syntax_is_refused(void)
 {
     CU_ASSERT_TRUE(refused("a = 1;\nb = = 2;\n", 2, "syntax error"));
@@ -635,7 +654,8 @@ SUITE("base config", TEST(least_file_gets_the_defaults), TEST(defaults_lie_in_th
       TEST(comments_and_texts_keep_their_digits), TEST(printed_form_parses_back_equal),
       TEST(printed_form_has_every_key), TEST(sample_parses_and_names_every_key),
       TEST(unreadable_file_is_an_io_error), TEST(problem_is_cut_to_its_room),
-      TEST(the_wish_is_read_and_printed), TEST(syntax_is_refused), TEST(zero_octet_is_refused),
+      TEST(the_wish_is_read_and_printed), TEST(names_for_browsers_are_checked),
+      TEST(syntax_is_refused), TEST(zero_octet_is_refused),
       TEST(unknown_keys_are_refused_at_every_depth), TEST(missing_keys_are_refused),
       TEST(wrong_types_are_refused), TEST(numbers_out_of_range_are_refused),
       TEST(bad_names_are_refused), TEST(bad_addresses_are_refused), TEST(relations_are_refused),
