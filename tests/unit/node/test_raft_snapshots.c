@@ -294,7 +294,8 @@ static void what_is_not_newer_is_not_needed(void)
 }
 
 /* Trap 46: whole and on the disk it is not this node's table yet. Only when raft.db stands for it the leader hears
- * "done" and apply changes over; until then another is not begun. */
+ * "done" and apply changes over; until the copy actor stands for it too another is not begun, which it would write over
+ * this one (trap 47). */
 static void done_is_said_when_raft_db_stands_for_it(void)
 {
     struct raft_hand h;
@@ -316,6 +317,12 @@ static void done_is_said_when_raft_db_stands_for_it(void)
     raft_status(h.raft->core, &status);
     CU_ASSERT_EQUAL(status.commit_index, INDEX);
     CU_ASSERT_EQUAL(status.first_log_index, INDEX + 1);
+    chunk_comes(&h, 2, 3, INDEX + 5, 0, false);
+    CU_ASSERT_PTR_NULL(hand_find(h.actors.copy, COPY_CHUNK));
+    struct raft_index *installed = MSG_NEW(struct raft_index, RAFT_INSTALLED, NULL);
+    installed->index = 2;
+    ACTOR_SEND(h.actor, installed);
+    raft_hand_round(&h);
     chunk_comes(&h, 2, 3, INDEX + 5, 0, false);
     struct msg *m = hand_find(h.actors.copy, COPY_CHUNK);
     CU_ASSERT_PTR_NOT_NULL(m);
