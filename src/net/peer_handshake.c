@@ -111,7 +111,12 @@ enum err peer_handshake_check(const struct peer_door *door, const struct peer_gr
     int bound = configuration_find_name(door->configuration, other->name);
     bool replaces =
         bound >= 0 && other->empty && !member_votes(&door->configuration->members[bound]);
-    if (bound >= 0 && door->configuration->members[bound].id != other->member_id && !replaces) {
+    /* It has this cluster's log, so it was taken in under its name: our list of members is older. Refused, it could
+     * not bring us the newer one, and we would stay outside for ever. Who was removed is known above where that is known;
+     * what a stranger says does no harm (trap 8). */
+    bool newer = !other->empty && own->cluster_id != 0 && own->cluster_id == other->cluster_id;
+    if (bound >= 0 && door->configuration->members[bound].id != other->member_id && !replaces &&
+        !newer) {
         uint64_t bound_id = door->configuration->members[bound].id;
         if (other->empty) {
             return refuse(

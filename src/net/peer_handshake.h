@@ -12,7 +12,8 @@
  *     it dialled us and not another, its name is one we expect (or one of the two is to join the
  *     other), cluster ids agree where both are known, its member id was not removed, and it is the one its
  *     name is bound to where that is known (trap 42, 45). An empty node may come in place of a member that
- *     does not vote: the leader will exchange the one for the other.
+ *     does not vote: the leader will exchange the one for the other. And one that has this cluster's log may come
+ *     under an id that we do not know: it took another's place while we were away.
  *  2. Within one start of a node (boot id) its knowledge only grows: an empty node may become
  *     non-empty, an unknown cluster id known, never back.
  *  3. Boot numbers of a member never fall: what an older start says is refused (design §4).

@@ -170,6 +170,20 @@ static void a_standby_may_come_anew(void)
     assert_refused(ERR_IDENTITY, "bound to another incarnation");
 }
 
+/* Its name's former bearer was replaced while we were away: it has the log that will tell us so. */
+static void who_took_a_place_meanwhile_may_come(void)
+{
+    set_up();
+    greeting.hello.member_id = 23;
+    CU_ASSERT_EQUAL(check(NULL), OK);
+    greeting.hello.empty = true; /* it knows our cluster and was not taken in yet */
+    assert_refused(ERR_IDENTITY, "bound to another incarnation");
+    greeting.hello.empty = false;
+    configuration.removed_count = 1; /* it is the former one */
+    configuration.removed[0] = 23;
+    assert_refused(ERR_UNKNOWN_MEMBER, "was removed from the cluster");
+}
+
 /* Trap 42: ids are never reused. */
 static void removed_members_stay_out(void)
 {
@@ -291,7 +305,8 @@ static void knowledge_only_grows(void)
 
 SUITE("peer handshake", TEST(welcome), TEST(highest_common_version), TEST(no_common_version),
       TEST(other_cluster_name), TEST(other_cluster_id), TEST(wrong_target), TEST(wrong_answerer),
-      TEST(unknown_name), TEST(own_name_twice), TEST(other_incarnation), TEST(sentence_is_bounded),
+      TEST(unknown_name), TEST(own_name_twice), TEST(other_incarnation),
+      TEST(who_took_a_place_meanwhile_may_come), TEST(sentence_is_bounded),
       TEST(a_standby_may_come_anew), TEST(removed_members_stay_out), TEST(strangers_join),
       TEST(newer_boot_is_news), TEST(older_boot_is_refused), TEST(copied_data_directory_is_refused),
       TEST(knowledge_only_grows))
