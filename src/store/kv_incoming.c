@@ -5,8 +5,9 @@
  * names it is it anybody's table (design §4; traps 46, 58).
  *
  * Chunks are taken in order only: whoever sends asks how far we are (kv_incoming_received) after a break. A break may
- * be the end of this process: kv-<n>.db-part says whose copy the file is the beginning of, until it is whole. Nothing
- * is synced before that. What a power cut took is noticed by the digest of the whole, and the transfer begins anew.
+ * be the end of this process: kv-<n>.db-part says whose copy the file is the beginning of, until it is whole. It is
+ * synced now and then, so that no other sync has to wait for much of it; that proves nothing. What a power cut took is noticed
+ * by the digest of the whole, and the transfer begins anew.
  */
 #include "db.h"
 
@@ -27,7 +28,7 @@ struct kv_incoming {
     char *part_path;
     struct vfs_file *file;
     uint64_t generation;
-    uint64_t bytes, received;
+    uint64_t bytes, received, synced;
     struct sha256 digest;
 };
 
@@ -150,6 +151,10 @@ enum err kv_incoming_write(struct kv_incoming *in, uint64_t offset, struct view 
     if (error == OK) {
         sha256_add(&in->digest, octets);
         in->received += octets.size;
+    }
+    if (error == OK && in->received - in->synced >= COPY_SYNC_BYTES) {
+        in->synced = in->received;
+        error = vfs_file_sync(in->file);
     }
     return error;
 }

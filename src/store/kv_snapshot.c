@@ -8,6 +8,9 @@
  * removes. At the end it is taken out of WAL mode, so that it is one file that any sqlite3 opens, also where
  * it may not write.
  *
+ * It is synced as it grows, a little at a time: on a journaling file system the sync of any other file, the log's too, may have
+ * to wait for what was written here. With all of it synced at the end a put took 370 ms (p99), so 80.
+ *
  * Names are slots, not indexes: what a crash left is found without listing a folder (an SQLite VFS cannot).
  */
 #include "db.h"
@@ -30,6 +33,7 @@ struct kv_snapshot {
     char *path;
     char *folder;
     struct kv_snapshot_facts facts;
+    uint32_t unsynced_pages;
     struct vfs_file *file; /* once complete */
 };
 
@@ -213,13 +217,28 @@ static enum err complete(struct kv_snapshot *s)
     return error;
 }
 
+static enum err sync_some(struct kv_snapshot *s, uint32_t pages)
+{
+    sqlite3_file *file = NULL;
+    s->unsynced_pages += pages;
+    if (s->unsynced_pages < COPY_SYNC_BYTES / DB_PAGE_BYTES) {
+        return OK;
+    }
+    s->unsynced_pages = 0;
+    int rc = sqlite3_file_control(s->copy, "main", SQLITE_FCNTL_FILE_POINTER, &file);
+    if (rc == SQLITE_OK && file->pMethods != NULL) {
+        rc = file->pMethods->xSync(file, SQLITE_SYNC_NORMAL | SQLITE_SYNC_DATAONLY);
+    }
+    return copy_error(rc);
+}
+
 enum err kv_snapshot_step(struct kv_snapshot *s, uint32_t pages, bool *done)
 {
     ASSERT(s->backup != NULL);
     int rc = sqlite3_backup_step(s->backup, (int)pages);
     if (rc == SQLITE_OK) {
         *done = false;
-        return OK;
+        return sync_some(s, pages);
     }
     enum err error = rc == SQLITE_DONE ? complete(s) : copy_error(rc);
     if (error == OK) {
