@@ -139,7 +139,7 @@ def disk_mib(directory):
     for folder, _, files in os.walk(directory):
         for file in files:
             try:
-                total += os.stat(os.path.join(folder, file)).st_blocks * 512
+                total += os.lstat(os.path.join(folder, file)).st_blocks * 512  # kv.db is a link
             except FileNotFoundError:
                 pass
     return total / 2**20 / 3
