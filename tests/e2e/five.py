@@ -224,7 +224,7 @@ def main():
     five.tell()
     clients = ", ".join(f"{count} {kind}" for kind, count in loads.KINDS.items())
     text = (f"Taken {datetime.date.today()} with `make prove-five` on {os.cpu_count()} processors that nodes, name server and clients "
-            f"share;\ndefault timeouts (election 1,000 ms, heartbeat 100 ms), `heal_after_s = {arguments.heal_after_s}`. Clients: {clients}; "
+            f"share with other\nwork (load average {os.getloadavg()[1]:.0f}); default timeouts (election 1,000 ms, heartbeat 100 ms), `heal_after_s = {arguments.heal_after_s}`. Clients: {clients}; "
             f"together {sum(a.ok for a in five.seen):,} calls,\nof which {sum(not a.ok for a in five.seen)} were tried again elsewhere.\n\n"
             + five.as_text())
     e2e.say("\n" + text)
