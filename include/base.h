@@ -50,6 +50,7 @@
     X(ERR_VERSION, "no common protocol version")                                                   \
     X(ERR_CLUSTER_MISMATCH, "member of another cluster")                                           \
     X(ERR_UNKNOWN_MEMBER, "not a member of this cluster")                                          \
+    X(ERR_NOT_FOUNDED, "there is no cluster to join yet")                                          \
     X(ERR_IDENTITY, "member name is bound to another identity")                                    \
     X(ERR_CHANGE_PENDING, "another change of members is not finished")                             \
     X(ERR_CHANGED_SINCE, "the members have changed since they were looked at")                     \

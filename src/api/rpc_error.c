@@ -149,6 +149,7 @@ struct rpc_error rpc_error_of(enum err error)
     case ERR_VERSION:
     case ERR_CLUSTER_MISMATCH:
     case ERR_UNKNOWN_MEMBER:
+    case ERR_NOT_FOUNDED:
     case ERR_IDENTITY:
     case ERR_COUNT:
         break;

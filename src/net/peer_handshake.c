@@ -23,6 +23,11 @@ static enum err refuse(struct peer_refusal *why, enum err error, const char *for
     return error;
 }
 
+enum log_level peer_refusal_level(const struct peer_refusal *why)
+{
+    return why->error == ERR_NOT_FOUNDED ? LOG_DEBUG : LOG_WARNING;
+}
+
 static bool name_listed(const struct peer_door *door, const char *name)
 {
     if (door->expected != NULL) {
@@ -96,6 +101,12 @@ enum err peer_handshake_check(const struct peer_door *door, const struct peer_gr
                       other->name, other->cluster_id, own->name, own->cluster_id, own->cluster);
     }
     if (!name_listed(door, other->name) && !(door->strangers && may_join(own, other))) {
+        if (greeting->target[0] == '\0' && own->cluster_id == 0 && other->cluster_id == 0) {
+            return refuse(why, ERR_NOT_FOUNDED,
+                          "node '%s' wants to join the cluster of node '%s', which is not founded "
+                          "yet; it asks again",
+                          other->name, own->name);
+        }
         return refuse(
             why, ERR_UNKNOWN_MEMBER,
             "node '%s' is not in the members list of node '%s'; add it there and restart, "

@@ -42,7 +42,8 @@ struct peer_door {
  * why      out on refusal: code and sentence
  *
  * OK, or ERR_VERSION, ERR_CLUSTER_MISMATCH, ERR_ADDRESS (reached another node than the dialler
- * wanted), ERR_UNKNOWN_MEMBER, ERR_IDENTITY, which is also why->error.
+ * wanted), ERR_UNKNOWN_MEMBER, ERR_IDENTITY, ERR_NOT_FOUNDED (it dials an address to join by, and we
+ * belong to no cluster yet either), which is also why->error.
  */
 MUST_USE enum err peer_handshake_check(const struct peer_door *door,
                                        const struct peer_greeting *greeting, uint16_t *version,
@@ -58,5 +59,8 @@ MUST_USE enum err peer_handshake_check(const struct peer_door *door,
  */
 MUST_USE enum err peer_handshake_note(struct peer_hello *known, const struct peer_hello *hello,
                                       bool *news, struct peer_refusal *why);
+
+/* How loud a refusal is told: that there is nothing to join yet belongs to every first start. */
+enum log_level peer_refusal_level(const struct peer_refusal *why);
 
 #endif

@@ -27,8 +27,8 @@ static const struct {
     uint32_t wire;
     enum err error;
 } refusal_codes[] = {
-    {1, ERR_PROTOCOL}, {2, ERR_VERSION},        {3, ERR_CLUSTER_MISMATCH},
-    {4, ERR_ADDRESS},  {5, ERR_UNKNOWN_MEMBER}, {6, ERR_IDENTITY},
+    {1, ERR_PROTOCOL},       {2, ERR_VERSION},  {3, ERR_CLUSTER_MISMATCH}, {4, ERR_ADDRESS},
+    {5, ERR_UNKNOWN_MEMBER}, {6, ERR_IDENTITY}, {7, ERR_NOT_FOUNDED},
 };
 
 static uint32_t refusal_code_wire(enum err error)

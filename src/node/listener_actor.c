@@ -135,8 +135,9 @@ static void log_refusal(struct listener *l, const struct greeting *g,
     *told = (struct refusal_told){.name_hash = name_hash, .sentence_hash = sentence_hash};
     char remote[SOCKET_ADDRESS_TEXT_MAX + 1];
     socket_remote_text(g->fd, remote, sizeof(remote));
-    log_event(LOG_WARNING, "peer refused", "peer=%s remote=%s error=\"%s\" reason=\"%s\"",
-              greeting->hello.name, remote, err_text(why->error), why->sentence);
+    log_event(peer_refusal_level(why), "peer refused",
+              "peer=%s remote=%s error=\"%s\" reason=\"%s\"", greeting->hello.name, remote,
+              err_text(why->error), why->sentence);
 }
 
 /* ---- doors -------------------------------------------------------------------------------------- */

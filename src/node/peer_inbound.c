@@ -36,8 +36,8 @@ void peer_inbound_close(struct peer *p, const char *reason)
 static void log_refusal(struct peer *p, const char *event, const struct peer_refusal *why)
 {
     if (peer_refusal_is_news(p, &p->in.told, why)) {
-        log_event(LOG_WARNING, event, "peer=%s error=\"%s\" reason=\"%s\"", p->settings.name,
-                  err_text(why->error), why->sentence);
+        log_event(peer_refusal_level(why), event, "peer=%s error=\"%s\" reason=\"%s\"",
+                  p->settings.name, err_text(why->error), why->sentence);
     }
 }
 

@@ -119,8 +119,9 @@ static void outbound_fail(struct peer *p, uint64_t now_us, const char *format, .
 static void outbound_refused(struct peer *p, uint64_t now_us, const struct peer_refusal *why)
 {
     if (peer_refusal_is_news(p, &p->out.told, why)) {
-        log_event(LOG_WARNING, "refused by peer", "peer=%s address=%s error=\"%s\" reason=\"%s\"",
-                  p->settings.name, p->settings.address, err_text(why->error), why->sentence);
+        log_event(peer_refusal_level(why), "refused by peer",
+                  "peer=%s address=%s error=\"%s\" reason=\"%s\"", p->settings.name,
+                  p->settings.address, err_text(why->error), why->sentence);
     }
     outbound_retry_later(p, now_us);
 }
@@ -131,8 +132,9 @@ static void outbound_refuse(struct peer *p, uint64_t now_us, const struct peer_r
     peer_say_refused(p->out.fd, &p->out.unsent, p->out.unsent_start, why);
     p->out.unsent_start = 0;
     if (peer_refusal_is_news(p, &p->out.told, why)) {
-        log_event(LOG_WARNING, "peer refused", "peer=%s address=%s error=\"%s\" reason=\"%s\"",
-                  p->settings.name, p->settings.address, err_text(why->error), why->sentence);
+        log_event(peer_refusal_level(why), "peer refused",
+                  "peer=%s address=%s error=\"%s\" reason=\"%s\"", p->settings.name,
+                  p->settings.address, err_text(why->error), why->sentence);
     }
     outbound_retry_later(p, now_us);
 }

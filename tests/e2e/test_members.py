@@ -148,6 +148,23 @@ class Growing(WithCluster):
         cluster.wait_healthy()
         cluster["n3"].client.put("a", "1")
         self.assertEqual(cluster["n2"].client.range("a").kvs[0].value, b"1")
+        for node in cluster:  # those who came before the cluster was there were not told off for it
+            self.assertNotIn("is not in the members list", node.log_text())
+        self.finish(cluster)
+
+    def test_join_before_the_founding(self):
+        """Who is started first and wants to join waits without a word of complaint, here or there."""
+        cluster = e2e.Cluster(3)
+        self.addCleanup(cluster.close)
+        for name in ("n2", "n3", "n1"):
+            cluster[name].write_config([cluster[name]], bootstrap=name == "n1",
+                                       join=[node for node in cluster if node.name != name] if name != "n1" else ())
+            cluster[name].start()
+            time.sleep(0.5)  # nothing to wait for: it must not happen
+        self.wait_voters(cluster["n1"], ["n1", "n2", "n3"])
+        for node in cluster:
+            for words in ("peer refused", "refused by peer", "is not in the members list"):
+                self.assertNotIn(words, node.log_text())
         self.finish(cluster)
 
     def test_seeds_rest_in_a_cluster(self):

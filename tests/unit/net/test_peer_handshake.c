@@ -132,6 +132,28 @@ static void unknown_name(void)
     assert_refused(ERR_UNKNOWN_MEMBER, "node 'n9' is not in the members list of node 'n1'; add it");
 }
 
+/* A node that dials an address to join by reaches one that has no cluster yet, as at every first start with a bootstrapped
+ * leader: nobody's mistake. One that believes to be in a list, and is not, is. */
+static void joins_before_the_founding(void)
+{
+    set_up();
+    strcpy(greeting.hello.name, "n9");
+    own.cluster_id = greeting.hello.cluster_id = 0;
+    greeting.target[0] = '\0';
+    assert_refused(ERR_NOT_FOUNDED,
+                   "node 'n9' wants to join the cluster of node 'n1', which is not "
+                   "founded yet");
+    struct peer_refusal told = {.error = ERR_NOT_FOUNDED};
+    CU_ASSERT_EQUAL(peer_refusal_level(&told), LOG_DEBUG);
+    strcpy(greeting.target, "n1");
+    assert_refused(ERR_UNKNOWN_MEMBER, "node 'n9' is not in the members list of node 'n1'; add it");
+    told.error = ERR_UNKNOWN_MEMBER;
+    CU_ASSERT_EQUAL(peer_refusal_level(&told), LOG_WARNING);
+    greeting.target[0] = '\0';
+    own.cluster_id = 5; /* founded, but strangers do not come in by this door */
+    assert_refused(ERR_UNKNOWN_MEMBER, "node 'n9' is not in the members list of node 'n1'; add it");
+}
+
 static void own_name_twice(void)
 {
     set_up();
@@ -305,8 +327,8 @@ static void knowledge_only_grows(void)
 
 SUITE("peer handshake", TEST(welcome), TEST(highest_common_version), TEST(no_common_version),
       TEST(other_cluster_name), TEST(other_cluster_id), TEST(wrong_target), TEST(wrong_answerer),
-      TEST(unknown_name), TEST(own_name_twice), TEST(other_incarnation),
-      TEST(who_took_a_place_meanwhile_may_come), TEST(sentence_is_bounded),
+      TEST(unknown_name), TEST(joins_before_the_founding), TEST(own_name_twice),
+      TEST(other_incarnation), TEST(who_took_a_place_meanwhile_may_come), TEST(sentence_is_bounded),
       TEST(a_standby_may_come_anew), TEST(removed_members_stay_out), TEST(strangers_join),
       TEST(newer_boot_is_news), TEST(older_boot_is_refused), TEST(copied_data_directory_is_refused),
       TEST(knowledge_only_grows))

@@ -126,8 +126,9 @@ static void longest_greeting_fits(void)
 
 static void refusal_round_trip(void)
 {
-    static const enum err errors[] = {ERR_PROTOCOL, ERR_VERSION,        ERR_CLUSTER_MISMATCH,
-                                      ERR_ADDRESS,  ERR_UNKNOWN_MEMBER, ERR_IDENTITY};
+    static const enum err errors[] = {ERR_PROTOCOL,   ERR_VERSION,        ERR_CLUSTER_MISMATCH,
+                                      ERR_ADDRESS,    ERR_UNKNOWN_MEMBER, ERR_IDENTITY,
+                                      ERR_NOT_FOUNDED};
     for (size_t i = 0; i < ARRAY_COUNT(errors); i++) {
         struct peer_refusal sent = {.error = errors[i]}, got;
         memset(sent.sentence, 'x', PEER_SENTENCE_MAX);
