@@ -3,6 +3,7 @@
 A quorum is lost for good: `holdfastctl recover` on the survivor. What it says, what it keeps, who is refused afterwards,
 and that it does nothing where there is nothing to do.
 """
+import json
 import unittest
 
 import cluster as e2e
@@ -36,6 +37,15 @@ class Recover(unittest.TestCase):
         for words in ("goes           n2, voter", "goes           n3, voter", "stays          n1, voter",
                       "may be lost", "nothing was changed"):
             self.assertIn(words, plan)
+        code, text, _ = recover(one, "--plan", "-o", "json")
+        facts = json.loads(text)
+        self.assertEqual((code, facts["node"], facts["cluster"], facts["alone"], facts["done"]), (0, "n1", "test", False, False))
+        self.assertEqual([(m["name"], m["role"], m["stays"]) for m in facts["members"]],
+                         [("n1", "voter", True), ("n2", "voter", False), ("n3", "voter", False)])
+        self.assertIn(f"id {facts['member_id']}", plan)
+        self.assertIn(f"entries {facts['first_index']} to {facts['last_index']}, the last of term {facts['last_term']}", plan)
+        self.assertEqual(facts["uncommitted"], facts["last_index"] - facts["committed_index"])
+        self.assertEqual((facts["voted"], facts["damaged"], facts["revision"]), (True, False, 201))
         one.start()  # nothing was changed: it still waits for a majority
         e2e.wait_until(one.listening, "n1 listens")
         self.assertFalse(one.healthy())
@@ -65,7 +75,10 @@ class Recover(unittest.TestCase):
         one.terminate()
         code, again, _ = recover(one, "--plan")
         self.assertEqual((code, "nothing to do" in again), (0, True))
-        self.assertEqual(recover(one, "--force")[0], 1)
+        code, text, _ = recover(one, "--force", "-o", "json")
+        facts = json.loads(text)
+        self.assertEqual((code, facts["alone"], facts["done"], "members" in facts), (1, True, False, False))
+        self.assertIn(f"the id {facts['cluster_id']}, from entry", done)
         one.start()
         one.wait_healthy()
         self.assertEqual(one.client.range("after").kvs[0].value, b"x")
@@ -79,6 +92,25 @@ class Recover(unittest.TestCase):
             node.wait_healthy()
             self.assertEqual(len(node.client.range("k", range_end="l").kvs), 200)
         self.assertEqual(sorted(m.name for m in one.client.members().members), ["n1", "n2", "n3"])
+        self.cluster.check_logs()
+        self.cluster.stop()
+
+    def test_forced_with_json(self):
+        one, two, three = self.cluster.start()
+        one.client.put("k", "v")
+        self.cluster.wait_equal_revision()
+        two.kill9()
+        three.kill9()
+        one.drop_client()
+        one.terminate()
+        code, text, _ = recover(one, "--force", "-o", "json")
+        facts = json.loads(text)
+        self.assertEqual((code, facts["done"], facts["new_index"]), (0, True, facts["last_index"] + 1))
+        self.assertNotEqual(facts["new_cluster_id"], facts["cluster_id"])
+        one.start()
+        one.wait_healthy()
+        self.assertEqual(f"{one.client.status().header.cluster_id:016x}", facts["new_cluster_id"])
+        self.assertGreater(one.client.status().raftTerm, facts["last_term"])
         self.cluster.check_logs()
         self.cluster.stop()
 
