@@ -31,7 +31,8 @@ struct figures_peer {
     char name[MEMBER_NAME_MAX + 1];
     uint64_t member_id; /* 0: not known yet */
     bool connected;
-    uint64_t sent_bytes, received_bytes, dropped_messages;
+    uint64_t sent_bytes, received_bytes, dropped_messages, lost_connections;
+    struct histogram round_trip_us;
 };
 
 /* Summed over the client actors. */
@@ -40,7 +41,8 @@ struct figures_clients {
     uint64_t handled[FIGURES_METHODS][FIGURES_CODES];
     uint64_t received_bytes, sent_bytes; /* of protobuf messages */
     uint64_t connections, calls;
-    struct histogram write_us; /* from the proposal to its answer, in the client actor */
+    uint64_t healthy, unhealthy; /* answers of /health */
+    struct histogram write_us;   /* from the proposal to its answer, in the client actor */
 };
 
 struct figures {
@@ -65,11 +67,13 @@ struct figures {
     int64_t revision, compact_revision;
     uint64_t applied_index, lease_count;
     uint64_t puts, delete_ranges, txns, ranges; /* applied here; ranges: answered here */
-    uint64_t leases_granted, leases_revoked, leases_expired; /* applied here */
+    uint64_t leases_granted, leases_revoked, leases_expired, leases_renewed; /* applied here */
+    uint64_t slow_applies; /* entries that took longer than APPLY_SLOW_US */
+    bool installing;       /* a snapshot takes the place of the table */
     uint64_t overlay_bytes;
 
     bool has_watch;
-    uint64_t watch_streams, watchers, watchers_behind;
+    uint64_t watch_streams, watchers, watchers_behind, watch_events; /* events: told so far */
 
     size_t peer_count;
     struct figures_peer peers[MEMBERS_MAX];

@@ -93,6 +93,8 @@ void kv_events_take(struct kv *kv, struct event_block *out);
  */
 uint64_t kv_cluster_time_us(const struct kv *kv);
 uint64_t kv_lease_count(const struct kv *kv);
+/* Renewals applied since kv_create, for figures. */
+uint64_t kv_leases_renewed(const struct kv *kv);
 /* A lease that is due, and the renewal by which it is. */
 struct lease_due {
     int64_t id;

@@ -104,6 +104,19 @@ static void write_server(const struct figures *f, uint64_t member_id, struct buf
           raft->last_log_index - raft->commit_index);
     counter(out, "etcd_server_proposals_failed_total", "Proposals of this member refused.",
             f->proposals_failed);
+    counter(out, "etcd_server_slow_apply_total", "Entries whose application took over 100 ms.",
+            f->slow_applies);
+    gauge(out, "etcd_server_snapshot_apply_in_progress_total",
+          "Whether a received snapshot takes the place of the table.", f->installing);
+    counter(out, "etcd_server_health_success", "Answers of /health that said healthy.",
+            f->clients.healthy);
+    counter(out, "etcd_server_health_failures", "Answers of /health that did not.",
+            f->clients.unhealthy);
+    if (f->space.free_bytes != 0) { /* there is no quota; this is where growth ends all the same */
+        gauge(out, "etcd_server_quota_backend_bytes",
+              "Size of kv.db and the room that is left on its file system.",
+              f->kv_db.file_bytes + f->space.free_bytes);
+    }
     head(out, "etcd_server_id", "gauge", "This member's id.");
     print(out, "etcd_server_id{server_id=\"%" PRIx64 "\"} 1\n", member_id);
     head(out, "etcd_server_version", "gauge", "The version of etcd that is spoken.");
@@ -127,6 +140,8 @@ static void write_store(const struct figures *f, struct buffer *out)
             "Leases revoked, by clients or because they expired.",
             f->leases_revoked + f->leases_expired);
     counter(out, "etcd_debugging_server_lease_expired_total", "Leases expired.", f->leases_expired);
+    counter(out, "etcd_debugging_lease_renewed_total", "Renewals of leases, applied.",
+            f->leases_renewed);
     gauge(out, "etcd_debugging_mvcc_current_revision", "The store's revision.",
           (uint64_t)f->revision);
     gauge(out, "etcd_debugging_mvcc_compact_revision", "The revision compacted last.",
@@ -137,6 +152,8 @@ static void write_store(const struct figures *f, struct buffer *out)
         gauge(out, "etcd_debugging_mvcc_watcher_total", "Watchers.", f->watchers);
         gauge(out, "etcd_debugging_mvcc_slow_watcher_total", "Watchers served from history.",
               f->watchers_behind);
+        counter(out, "etcd_debugging_mvcc_events_total", "Events told to watchers.",
+                f->watch_events);
     }
     times(out, "etcd_disk_wal_fsync_duration_seconds",
           "Transactions of raft.db, from their first statement to the end of the fsync.",
@@ -186,6 +203,32 @@ static void write_peers(const struct figures *f, struct buffer *out)
             peer_label(label, "To", &f->peers[i]);
             print(out, "etcd_network_peer_sent_failures_total{%s} %" PRIu64 "\n", label,
                   f->peers[i].dropped_messages);
+        }
+    }
+    head(out, "etcd_network_disconnected_peers_total", "counter",
+         "Connections to the peer that had come up and were lost.");
+    for (size_t i = 0; i < f->peer_count; i++) {
+        if (f->peers[i].member_id != 0) {
+            peer_label(label, "Remote", &f->peers[i]);
+            print(out, "etcd_network_disconnected_peers_total{%s} %" PRIu64 "\n", label,
+                  f->peers[i].lost_connections);
+        }
+    }
+    head(out, "etcd_network_peer_round_trip_time_seconds", "histogram",
+         "Round trips to the peer as the kernel measures them on the connection, every 5 s.");
+    for (size_t i = 0; i < f->peer_count; i++) {
+        if (f->peers[i].member_id != 0) {
+            peer_label(label, "To", &f->peers[i]);
+            (void)strcat(label, ",");
+            buckets(out, "etcd_network_peer_round_trip_time_seconds", label,
+                    &f->peers[i].round_trip_us, HISTOGRAM_TIMES);
+        }
+    }
+    head(out, "etcd_network_known_peers", "gauge", "The peers that were heard of.");
+    for (size_t i = 0; i < f->peer_count; i++) {
+        if (f->peers[i].member_id != 0) {
+            peer_label(label, "Remote", &f->peers[i]);
+            print(out, "etcd_network_known_peers{%s} 1\n", label);
         }
     }
     head(out, "etcd_network_active_peers", "gauge", "Whether a connection to the peer stands.");

@@ -68,6 +68,7 @@ static void keepalive(struct kv *kv, const struct command *c, struct result *res
             lease_table_renew(&kv->leases, lease, deadline_of(kv, lease->ttl_s));
             lease_table_mark(&kv->leases, lease);
             info.ttl_s = info.granted_ttl_s = lease->ttl_s;
+            kv->leases_renewed++;
         }
         if (result != NULL) {
             result_add_lease(result, &info);
@@ -231,6 +232,11 @@ uint64_t kv_cluster_time_us(const struct kv *kv)
 uint64_t kv_lease_count(const struct kv *kv)
 {
     return kv->leases.leases.count;
+}
+
+uint64_t kv_leases_renewed(const struct kv *kv)
+{
+    return kv->leases_renewed;
 }
 
 /* ---- what is due ---------------------------------------------------------------------------------- */

@@ -53,7 +53,8 @@ struct kv {
     int64_t committed_revision; /* kv.db holds every change up to here */
 
     struct lease_table leases;
-    enum err load_error; /* of kv_create, for the first call that can return it */
+    uint64_t leases_renewed; /* since kv_create; no part of the state */
+    enum err load_error;     /* of kv_create, for the first call that can return it */
 
     bool events_wanted;        /* someone on this node watches */
     struct event_block events; /* since kv_events_take; empty unless wanted */

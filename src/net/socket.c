@@ -332,3 +332,14 @@ enum err socket_write(int fd, const void *data, size_t size, size_t *done)
     *done = 0;
     return would_block(errno);
 }
+
+bool socket_round_trip_us(int fd, uint64_t *out)
+{
+    struct tcp_info info = {0};
+    socklen_t size = sizeof(info);
+    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0 || info.tcpi_rtt == 0) {
+        return false;
+    }
+    *out = info.tcpi_rtt;
+    return true;
+}

@@ -95,4 +95,7 @@ enum socket_connected socket_connect_finish(int fd, int *error_number);
 MUST_USE enum err socket_read(int fd, void *data, size_t size, size_t *done);
 MUST_USE enum err socket_write(int fd, const void *data, size_t size, size_t *done);
 
+/* The kernel's smoothed round-trip time of a TCP connection. False: not known. */
+bool socket_round_trip_us(int fd, uint64_t *out);
+
 #endif

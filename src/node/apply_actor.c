@@ -28,6 +28,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#define APPLY_SLOW_US          UINT64_C(100000) /* etcd's: an entry that takes longer is counted */
 #define APPLY_REPLIES_HELD_MAX 256 /* answers that wait for the changes of their block */
 /* Requests for copies of kv.db, until it holds what was applied when they came. */
 struct waiting_copy {
@@ -84,7 +85,8 @@ struct apply_actor {
     size_t held_count, held_capacity;
 
     uint64_t puts, delete_ranges, txns; /* done here */
-    uint64_t leases_granted, leases_revoked, leases_expired;
+    uint64_t leases_granted, leases_revoked, leases_expired, leases_renewed;
+    uint64_t slow_applies;
     bool installing; /* another table is being opened: entries and reads wait */
     uint64_t applied_told;
     bool overlay_full_said;
@@ -264,6 +266,7 @@ static void count_command(struct apply_actor *a, const struct entry *e, int64_t 
 /* Apply what waits until nothing is left or the overlay is full. */
 static void apply_waiting(struct apply_actor *a, uint64_t now_us)
 {
+    uint64_t begun_us = actor_stopwatch_us();
     while (a->block_count > 0 && !a->installing) {
         struct apply_entries *block = a->blocks[a->block_first];
         while (a->entry_at < block->entries->count) {
@@ -286,11 +289,16 @@ static void apply_waiting(struct apply_actor *a, uint64_t now_us)
             struct result *result = NULL;
             int64_t revision_before = kv_revision(a->kv);
             uint64_t leases_before = kv_lease_count(a->kv);
+            uint64_t renewed_before = kv_leases_renewed(a->kv);
             enum err error = kv_apply(a->kv, e, now_us, ours, &result);
             if (error != OK) {
                 apply_fail(error, "apply");
             }
             count_command(a, e, revision_before, leases_before);
+            a->leases_renewed += kv_leases_renewed(a->kv) - renewed_before;
+            uint64_t ended_us = actor_stopwatch_us();
+            a->slow_applies += ended_us - begun_us > APPLY_SLOW_US;
+            begun_us = ended_us;
             if (ours && result->physical_revision > a->compacted_revision) {
                 wait_for_compaction(a, e->request_id, &result);
             } else if (ours) {
@@ -465,6 +473,9 @@ static void give_figures(struct apply_actor *a, struct figures *figures)
     figures->leases_granted = a->leases_granted;
     figures->leases_revoked = a->leases_revoked;
     figures->leases_expired = a->leases_expired;
+    figures->leases_renewed = a->leases_renewed;
+    figures->slow_applies = a->slow_applies;
+    figures->installing = a->installing;
     figures_pass_on(&figures);
 }
 

@@ -23,30 +23,38 @@ static void ask(struct client_actor *a, struct client_call *call, bool serializa
 
 /* ---- /health -------------------------------------------------------------------------------------- */
 
+/* reason NULL: healthy. Counted as it is told. */
+static void health_say(struct client_actor *a, const char *reason, char room[WEB_HEALTH_BODY_MAX],
+                       struct web_answer *answer)
+{
+    *(reason == NULL ? &a->figures.healthy : &a->figures.unhealthy) += 1;
+    web_health(reason, room, answer);
+}
+
 static void health_reply(struct client_actor *a, struct client_call *call,
                          const struct result *result)
 {
     UNUSED(result);
     char room[WEB_HEALTH_BODY_MAX];
     struct web_answer answer;
-    web_health(NULL, room, &answer);
+    health_say(a, NULL, room, &answer);
     call_end(a, call);
     web_answer_call(a, call, &answer);
 }
 
-static void health_error(struct rpc_error error, char room[WEB_HEALTH_BODY_MAX],
-                         struct web_answer *answer)
+static void health_error(struct client_actor *a, struct rpc_error error,
+                         char room[WEB_HEALTH_BODY_MAX], struct web_answer *answer)
 {
     char reason[WEB_HEALTH_BODY_MAX / 2];
     (void)snprintf(reason, sizeof reason, "RANGE ERROR:%s", error.text);
-    web_health(reason, room, answer);
+    health_say(a, reason, room, answer);
 }
 
 static void health_fail(struct client_actor *a, struct client_call *call, struct rpc_error error)
 {
     char room[WEB_HEALTH_BODY_MAX];
     struct web_answer answer;
-    health_error(error, room, &answer);
+    health_error(a, error, room, &answer);
     web_answer_call(a, call, &answer);
 }
 
@@ -76,13 +84,13 @@ static void start_health(struct client_actor *a, const struct web_request *reque
     struct web_answer answer;
     struct rpc_error error;
     if (!a->stopping && !serializable && a->state.leader_id == 0) {
-        web_health("RAFT NO LEADER", room, &answer);
+        health_say(a, "RAFT NO LEADER", room, &answer);
         web_answer_request(request, &answer);
         return;
     }
     struct client_call *call = web_admit(a, request, &what, NULL, &error);
     if (call == NULL) {
-        health_error(error, room, &answer);
+        health_error(a, error, room, &answer);
         web_answer_request(request, &answer);
         return;
     }

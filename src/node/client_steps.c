@@ -223,6 +223,8 @@ static void add_figures(struct figures_clients *sum, const struct client_actor *
     sum->write_us.sum += own->write_us.sum;
     sum->received_bytes += own->received_bytes;
     sum->sent_bytes += own->sent_bytes;
+    sum->healthy += own->healthy;
+    sum->unhealthy += own->unhealthy;
     sum->connections += a->shared.count;
     sum->calls += a->call_count;
 }

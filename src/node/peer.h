@@ -38,6 +38,8 @@
 
 #include "node.h"
 
+#include "histogram.h"
+
 #include "../net/peer_handshake.h"
 #include "../net/peer_wire.h"
 #include "../net/resolve.h"
@@ -117,6 +119,8 @@ struct peer {
     struct peer_hello known; /* the newest of either direction, merged; member_id 0: none yet */
     uint64_t dropped_count;
     uint64_t sent_bytes, received_bytes;
+    uint64_t lost_count;            /* connections of ours that had come up */
+    struct histogram round_trip_us; /* as the kernel measures it, at each look */
 };
 
 /* ---- peer_actor.c ------------------------------------------------------------------------------- */

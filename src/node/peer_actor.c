@@ -133,6 +133,8 @@ static void give_figures(const struct peer *p, struct figures *figures)
         own->sent_bytes = p->sent_bytes;
         own->received_bytes = p->received_bytes;
         own->dropped_messages = p->dropped_count;
+        own->lost_connections = p->lost_count;
+        own->round_trip_us = p->round_trip_us;
     }
     figures_pass_on(&figures);
 }

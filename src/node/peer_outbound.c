@@ -106,6 +106,7 @@ static void outbound_fail(struct peer *p, uint64_t now_us, const char *format, .
     va_start(arguments, format);
     (void)vsnprintf(reason, sizeof(reason), format, arguments); /* may be cut */
     va_end(arguments);
+    p->lost_count += p->out.state == OUT_UP;
     if (peer_is_news(&p->out.told, reason)) {
         bool was_up = p->out.state == OUT_UP;
         log_event(LOG_WARNING, was_up ? "peer connection lost" : "peer unreachable",
@@ -235,6 +236,14 @@ void peer_outbound_send(struct peer *p, const struct peer_send *m, uint64_t now_
     }
     if (unsent_bytes(out) > p->settings.window_bytes + PEER_UNSENT_BYTES_MAX) {
         outbound_fail(p, now_us, "it takes messages too slowly");
+    }
+}
+
+static void measure(struct peer *p)
+{
+    uint64_t round_trip_us = 0;
+    if (socket_round_trip_us(p->out.fd, &round_trip_us)) {
+        histogram_add(&p->round_trip_us, round_trip_us, HISTOGRAM_TIMES);
     }
 }
 
@@ -391,6 +400,7 @@ static void outbound_welcome(struct peer *p, const struct peer_greeting *greetin
     out->hello = greeting->hello;
     out->up_since_us = now_us;
     outbound_move(p, OUT_UP);
+    measure(p);
     out->look_at_us = now_us + PEER_LOOK_US;
     out->look_received_bytes = p->received_bytes;
     out->moved = false;
@@ -529,6 +539,7 @@ void peer_outbound_expired(struct peer *p, uint64_t now_us)
             log_connected(p);
         }
         if (out->look_at_us <= now_us) {
+            measure(p);
             look_again(p, now_us);
         }
         resolve_tick(out->resolver);

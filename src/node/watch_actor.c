@@ -313,6 +313,7 @@ static void handle(void *self, struct msg *m, uint64_t now_us)
         figures->watch_streams = a->stream_count;
         figures->watchers = a->watcher_count;
         figures->watchers_behind = a->watcher_count - a->live.entry_count;
+        figures->watch_events = a->events_told;
         figures_pass_on(&figures);
         return;
     }

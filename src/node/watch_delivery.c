@@ -326,6 +326,7 @@ static enum err respond(struct watch_actor *a, struct watcher *w, const struct e
     struct watch_response *r = response_add(b, s, WATCH_RESPONSE_EVENTS, w->id, revision);
     r->ref_first = first;
     r->ref_count = whole_count;
+    a->events_told += whole_count;
     r->prev_kv = w->prev_kv;
     r->fragment = w->fragment;
     r->cost += whole_bytes;

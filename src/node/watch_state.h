@@ -186,6 +186,7 @@ struct watch_actor {
     struct gather gather;
     struct watch_output outputs[CLIENTS_MAX];
     uint64_t history_rows; /* read from kv.db for watchers */
+    uint64_t events_told;  /* to all of them */
 };
 
 /* ---- watch_streams.c -------------------------------------------------------------------------------- */

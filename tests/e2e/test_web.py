@@ -390,6 +390,44 @@ class Health(HttpTest):
             self.assertEqual(len(before["etcd_network_active_peers"].samples), 2)
 
 
+    def test_metrics_are_documented(self):
+        """docs/http.md lists every name that a node exports, and no other; and names of etcd's that it does not."""
+        with open(os.path.join(e2e.ROOT, "docs", "http.md"), encoding="utf-8") as file:
+            section = file.read().split("### Names")[1].split("\n## ")[0]
+        etcds, ours, absent = (set(block.split()) for block in re.findall(r"```\n(.*?)```", section, re.S))
+        for address in self.addresses():
+            def known():  # of both peers and the disk
+                names = metrics_of(ask(address, "GET", "/metrics"))
+                return names if names.keys() >= {"etcd_network_known_peers", "holdfast_disk_free_bytes"} else None
+            names = e2e.wait_until(known, "everything is known")
+            self.assertEqual(set(names), etcds | ours)
+            self.assertFalse(absent & set(names))
+            for name in ("etcd_network_known_peers", "etcd_network_disconnected_peers_total"):
+                self.assertEqual(len(names[name].samples), 2)
+
+    def test_metrics_count(self):
+        """Renewals, events, answers about the health: what was done is what is counted."""
+        address = self.addresses()[0]
+        lease = post(address, "/v3/lease/grant", {"TTL": "60"}).json["ID"]
+        watch = subprocess.Popen(["curl", "-sN", "--noproxy", "*", "-d", json.dumps({"create_request": {"key": b64("counted")}}),
+                                  f"http://{address}/v3/watch"], stdout=subprocess.PIPE)
+        self.addCleanup(watch.wait)
+        self.addCleanup(watch.stdout.close)
+        self.addCleanup(watch.kill)
+        self.assertIn(b"created", watch.stdout.readline())
+        before = metrics_of(ask(address, "GET", "/metrics"))
+        for i in range(3):
+            post(address, "/v3/lease/keepalive", {"ID": lease})
+            ask(address, "PUT", "/kv/counted", str(i))
+            ask(address, "GET", "/health")
+        for _ in range(3):
+            self.assertIn(b"events", watch.stdout.readline())
+        after = metrics_of(ask(address, "GET", "/metrics"))
+        for name in ("etcd_debugging_lease_renewed_total", "etcd_debugging_mvcc_events_total", "etcd_server_health_success"):
+            self.assertEqual(after[name].one() - before[name].one(), 3, name)
+        self.assertGreater(after["etcd_server_quota_backend_bytes"].one(), after["etcd_mvcc_db_total_size_in_bytes"].one())
+
+
 # ---- a strict reader of Prometheus' text format 0.0.4 -------------------------------------------------
 
 
@@ -464,7 +502,7 @@ def metrics_of(answer):
     for family in families.values():
         assert family.kind is not None and family.samples, f"{family.name} is empty"
         if family.kind == "counter":
-            assert family.name.endswith("_total"), family.name
+            assert family.name.endswith("_total") or family.name.startswith("etcd_server_health_"), family.name
         if family.kind == "histogram":
             check_histogram(family)
     return families

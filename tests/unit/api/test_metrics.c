@@ -30,6 +30,13 @@ static struct figures *some_figures(void)
     f->peers[0].member_id = 0xabc;
     f->peers[0].sent_bytes = 99;
     histogram_add(&f->write_commit_us, 30, HISTOGRAM_TIMES);
+    f->peers[0].lost_connections = 2;
+    histogram_add(&f->peers[0].round_trip_us, 100, HISTOGRAM_TIMES);
+    f->space.free_bytes = 1000;
+    f->kv_db.file_bytes = 24;
+    f->slow_applies = 5;
+    f->leases_renewed = 6;
+    f->clients.healthy = 8;
     f->leases_revoked = 2;
     f->leases_expired = 3;
     return f;
@@ -75,6 +82,16 @@ static void names_and_numbers(void)
         "grpc_method=\"Watch\",grpc_type=\"bidi_stream\"} 0\n",
         "grpc_method=\"Snapshot\",grpc_type=\"server_stream\"} 0\n",
         "\netcd_network_peer_sent_bytes_total{To=\"abc\"} 99\n",
+        "\netcd_network_peer_round_trip_time_seconds_bucket{To=\"abc\",le=\"0.000128\"} 1\n",
+        "\netcd_network_peer_round_trip_time_seconds_sum{To=\"abc\"} 0.0001\n",
+        "\netcd_network_disconnected_peers_total{Remote=\"abc\"} 2\n",
+        "\netcd_network_known_peers{Remote=\"abc\"} 1\n",
+        "\netcd_server_quota_backend_bytes 1024\n",
+        "\netcd_server_slow_apply_total 5\n",
+        "\netcd_server_health_success 8\n",
+        "\netcd_server_health_failures 0\n",
+        "\netcd_server_snapshot_apply_in_progress_total 0\n",
+        "\netcd_debugging_lease_renewed_total 6\n",
         "\nholdfast_actor_queue_wait_seconds_count{actor=\"raft\"} 0\n",
         "\nholdfast_write_stage_seconds_bucket{stage=\"commit\",le=\"3.2e-05\"} 1\n",
         "\nholdfast_write_stage_seconds_count{stage=\"apply\"} 0\n",
@@ -88,7 +105,8 @@ static void names_and_numbers(void)
     }
     /* what nobody knows is not made up */
     static const char *const absent[] = {"process_max_fds", "process_virtual_memory_bytes",
-                                         "process_start_time_seconds", "watcher_total"};
+                                         "process_start_time_seconds", "watcher_total",
+                                         "mvcc_events_total"};
     for (size_t i = 0; i < ARRAY_COUNT(absent); i++) {
         CU_ASSERT_PTR_NULL(strstr((const char *)text.data, absent[i]));
     }
