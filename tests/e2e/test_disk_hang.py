@@ -172,8 +172,7 @@ class HangingDisk(unittest.TestCase):
             second.wait_healthy()
             # And again by request, to each of them.
             for node in three:
-                self.move_to(self.wait_leader(others), node)
-                self.assertIs(e2e.wait_until(lambda: self.led_by(others), "somebody leads"), node)
+                e2e.wait_until(lambda n=node: self.moved_to(n, others), f"{node.name} leads when it is asked to", every_s=0.1)
             with self.assertRaises(grpc.RpcError):  # a person cannot make it lead either
                 self.move_to(self.wait_leader(others), hung)
             self.assertEqual(hung.log_text().count(" leader "), leads_before)
@@ -182,7 +181,7 @@ class HangingDisk(unittest.TestCase):
             self.disks[hung.name].thaw()
             hung.wait_log("disk works again")
             e2e.say(f"    back {timed(hung.healthy):.2f} s after the thaw")
-            e2e.wait_until(lambda: self.moved_to(hung), f"{hung.name} leads again when it is asked to", every_s=0.1)
+            e2e.wait_until(lambda: self.moved_to(hung, list(self.cluster)), f"{hung.name} leads again when it is asked to", every_s=0.1)
         revision = self.cluster.wait_equal_revision()
         for node in self.cluster:
             keys = {kv.key for kv in node.client.prefix("acknowledged/", keys_only=True, serializable=True,
@@ -200,8 +199,8 @@ class HangingDisk(unittest.TestCase):
         leader.client.call("/etcdserverpb.Maintenance/MoveLeader", pb.MoveLeaderRequest(targetID=target_id),
                            pb.MoveLeaderResponse)
 
-    def moved_to(self, target):
-        leader = self.led_by(self.cluster)
+    def moved_to(self, target, nodes):
+        leader = self.led_by(nodes)
         if leader is not None and leader is not target:
             self.move_to(leader, target)
         return leader is target
