@@ -218,8 +218,7 @@ static void write_peers(const struct figures *f, struct buffer *out)
          "Round trips to the peer as the kernel measures them on the connection, every 5 s.");
     for (size_t i = 0; i < f->peer_count; i++) {
         if (f->peers[i].member_id != 0) {
-            peer_label(label, "To", &f->peers[i]);
-            (void)strcat(label, ",");
+            (void)snprintf(label, sizeof label, "To=\"%" PRIx64 "\",", f->peers[i].member_id);
             buckets(out, "etcd_network_peer_round_trip_time_seconds", label,
                     &f->peers[i].round_trip_us, HISTOGRAM_TIMES);
         }
