@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # Is the simulator awake? Each patch in mutants/ takes one guard out of a copy of the sources; the
-# simulator, built from that copy, must then fail within so many seeds. Its first line says which guard
-# and which trap.
+# simulator, built from that copy, must then fail within so many seeds, or in what its line "Try: ..." names instead
+# (arguments of the simulator: the story that shows it fastest). Its first line says which guard and which trap.
 #
 # usage: mutants.sh FOLDER SEEDS [NAME...]
 #   FOLDER  where the copy and its objects go; kept between runs, so that only what changed is built
@@ -47,12 +47,20 @@ build() {
     make -s -C "$tree" BUILD=build build/release/tests/sim/sim >"$folder/build.log" 2>&1
 }
 
+try() {
+    with=$(sed -n 's/^Try: //p' "$1")
+    # Words on purpose: arguments.
+    # shellcheck disable=SC2086
+    "$tree/build/release/tests/sim/sim" ${with:---seeds "1-$seeds"}
+}
+
 refresh
 if ! build; then
     echo "the unchanged sources do not build, see $folder/build.log"
     exit 1
 fi
-if ! "$tree/build/release/tests/sim/sim" --seeds "1-3" >"$folder/unchanged.log"; then
+if ! "$tree/build/release/tests/sim/sim" --seeds "1-3" >"$folder/unchanged.log" ||
+    ! "$tree/build/release/tests/sim/sim" --scenario all >>"$folder/unchanged.log"; then
     echo "the unchanged sources fail, see $folder/unchanged.log"
     exit 1
 fi
@@ -77,11 +85,11 @@ for name in "$@"; do
         printf '%-34s %-10s %s\n' "$name" "NO BUILD" "see $folder/$name.build.log"
         cp "$folder/build.log" "$folder/$name.build.log"
         survivors=$((survivors + 1))
-    elif "$tree/build/release/tests/sim/sim" --seeds "1-$seeds" >"$folder/$name.log" 2>&1; then
-        printf '%-34s %-10s %s\n' "$name" SURVIVES "$seeds seeds passed: $(head -n 1 "$patch")"
+    elif try "$patch" >"$folder/$name.log" 2>&1; then
+        printf '%-34s %-10s %s\n' "$name" SURVIVES "$(tail -n +1 "$folder/$name.log" | grep -m 1 ' seeds, '): $(head -n 1 "$patch")"
         survivors=$((survivors + 1))
     else
-        said=$(grep -m 1 '^FAILED' "$folder/$name.log" | sed 's/^FAILED //; s/commit=[^ ]* //' | cut -c1-110)
+        said=$(grep -m 1 '^FAILED' "$folder/$name.log" | sed 's/^FAILED //; s/commit=[^ ]* //; s/scenario=//' | cut -c1-110)
         printf '%-34s %-10s %s\n' "$name" caught "$said"
     fi
     refresh

@@ -156,6 +156,56 @@ static void change_of_a_lost_leader(struct cluster *c)
     stage_wait(c, stage_all_caught_up, 0, 20000, "all have caught up");
 }
 
+/* Trap 37: a leader is asked for a change the moment it is one; first it commits something of its own. */
+static bool leads_at_all(const struct cluster *c, size_t not_node)
+{
+    size_t leader = cluster_leader(c);
+    return leader != SIZE_MAX && leader != not_node;
+}
+
+static void change_of_a_new_leader(struct cluster *c)
+{
+    stage_start(c, 0, 4);
+    size_t leader = stage_settle(c, 4);
+    for (size_t round = 0; round < 4 && !c->failed; round++) {
+        for (size_t i = 0; i < c->node_count;
+             i++) { /* nothing is committed in the blink of an eye */
+            for (size_t k = 0; k < c->node_count; k++) {
+                net_set_link_delay(c->net, i, k, 20000);
+            }
+        }
+        stage_isolate(c, leader);
+        stage_wait(c, leads_at_all, leader, 10000, "a new leader");
+        size_t before = leader;
+        leader = cluster_leader(c);
+        if (c->failed) {
+            return;
+        }
+        stage_ask(c, leader, round % 2 == 0 ? MEMBER_PROMOTE : MEMBER_REMOVE,
+                  stage_id(c, standby(c)));
+        stage_pass(c, 2000);
+        net_heal_all(c->net);
+        stage_pass(c, 2000);
+        leader = cluster_leader(c) == SIZE_MAX ? before : cluster_leader(c);
+    }
+}
+
+/* Standbys hear everything and decide nothing: a leader with two of them and no other voter commits nothing. */
+static void standbys_count_for_nothing(struct cluster *c)
+{
+    stage_start(c, 0, 5);
+    size_t leader = stage_settle(c, 5);
+    for (size_t i = 0; i < c->node_count; i++) {
+        if (i != leader && configuration_is_voter(&c->checks.settled, stage_id(c, i))) {
+            stage_isolate(c, i);
+        }
+    }
+    stage_pass(c, 30);
+    uint64_t committed = c->checks.commit_greatest;
+    stage_pass(c, 8000);
+    stage_expect(c, c->checks.commit_greatest == committed, "nothing is committed");
+}
+
 /* Trap 39: as many changes as people can think of, at once and everywhere; begun by one leader, ended by another. */
 static void changes_at_once(struct cluster *c)
 {
@@ -265,6 +315,32 @@ static void wiped_voter(struct cluster *c)
     stage_expect(c, stage_voters_are(c, 3), "three vote");
 }
 
+static bool is_member(const struct cluster *c, size_t node)
+{
+    return members_has(c, node);
+}
+
+/* One is away while all others lose their disks, one after the other. What it knows of them is wrong when it comes back:
+ * their names are bound to identities that are no more. */
+static void returns_among_strangers(struct cluster *c)
+{
+    stage_start(c, 0, 5);
+    stage_settle(c, 5);
+    size_t away = standby(c);
+    stage_crash(c, away);
+    for (size_t i = 0; i < c->node_count && !c->failed; i++) {
+        if (i != away) {
+            wipe_and_start(c, i);
+            stage_pass(c, 500);
+            stage_wait(c, is_member, i, 30000, "the empty node is a member");
+            stage_pass(c, 4000);
+            stage_wait(c, stage_voters_are, 3, 30000, "three vote");
+        }
+    }
+    cluster_start_node(c, away);
+    stage_wait(c, stage_all_caught_up, 0, 20000, "who was away has caught up");
+}
+
 /* While half of the cluster is silent, and while most of it is, no vote is taken from anybody. */
 static void silence_shrinks_nothing(struct cluster *c)
 {
@@ -316,6 +392,10 @@ const struct scenario scenarios_members[] = {
     {"single_server_bug", 5, 4, 4, WISH_HEAL_NEVER, 500, 30000, false, NULL, single_server_bug},
     {"change_of_a_lost_leader", 5, 3, 3, WISH_HEAL_NEVER, 500, 30000, false, NULL,
      change_of_a_lost_leader},
+    {"change_of_a_new_leader", 4, 3, 3, WISH_HEAL_NEVER, 500, 30000, false, NULL,
+     change_of_a_new_leader},
+    {"standbys_count_for_nothing", 5, 3, 3, WISH_HEAL_NEVER, 500, 30000, false, NULL,
+     standbys_count_for_nothing},
     {"changes_at_once", 6, 3, 3, 3, 500, 30000, false, NULL, changes_at_once},
     {"three_to_five_with_one_down", 5, 3, 3, WISH_HEAL_NEVER, 500, 30000, false, NULL,
      three_to_five_with_one_down},
@@ -324,6 +404,7 @@ const struct scenario scenarios_members[] = {
      leader_removes_itself_of_two},
     {"removed_while_down", 4, 3, 3, WISH_HEAL_NEVER, 500, 30000, false, NULL, removed_while_down},
     {"wiped_voter", 4, 3, 3, 2, 500, 30000, false, NULL, wiped_voter},
+    {"returns_among_strangers", 5, 3, 3, 1, 500, 30000, false, NULL, returns_among_strangers},
     {"silence_shrinks_nothing", 5, 5, 5, 1, 500, 30000, false, NULL, silence_shrinks_nothing},
     {"no_removal_before_promotion", 4, 3, 3, 1, 500, 30000, false, NULL,
      no_removal_before_promotion},
