@@ -144,7 +144,9 @@ static void check_commit(struct checks *c, size_t node, const struct raft_status
     }
     bool left_joint = now->index > before->index && checks_voters_joint(before);
     if (left_joint && before->index > c->commit_greatest) {
-        uint64_t joint_term = term_in(&n->told, before->index); /* 0: not handed to the disk then */
+        uint64_t joint_term = term_in(&n->told, before->index);
+        joint_term =
+            joint_term == 0 ? s->current_term : joint_term; /* not handed to its disk yet */
         check_committed(c, node, before, before, before->index, joint_term);
     }
     check_committed(c, node, before, now, index, term);

@@ -412,9 +412,13 @@ static bool help_in(struct cluster *c, size_t leader, size_t node)
     if (m->state != MACHINE_RUNNING || members_has(c, node) || was_removed(c, node)) {
         return false;
     }
-    if (m->config.join_count > 0 && m->config.join_count + 1 < c->node_count) {
-        /* Whom it joins may be members no more. */
-        join_all(&c->machines[node].config, node, c->node_count);
+    if (m->config.join_count + 1 < c->node_count) {
+        /* Whom it joins or lists may be members no more. */
+        struct config *config = &c->machines[node].config;
+        config->members[0] = config->members[config->node_index];
+        config->member_count = 1;
+        config->node_index = 0;
+        join_all(config, node, c->node_count);
         cluster_crash_node(c, node, DISK_CUT_PROCESS);
         return false;
     }

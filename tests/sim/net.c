@@ -392,6 +392,13 @@ static void take_target(struct sim_peer *p, const struct peer_target *target)
     if (same && machine == p->peer) {
         return;
     }
+    struct sim_peer *other =
+        p->peer != SIZE_MAX && slot_of_machine(p->net, p->node, p->peer) == NULL
+            ? slot_of_machine(p->net, p->peer, p->node)
+            : NULL;
+    if (other != NULL && p->net->listeners[p->node] != NULL) { /* the one that it dialled, too */
+        connection_break(other, NET_DIAL_RETRY_US);
+    }
     p->peer = SIZE_MAX;
     connection_close(p, NET_DIAL_RETRY_US);
     p->peer = machine;
