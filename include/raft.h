@@ -267,7 +267,7 @@ struct raft_event {
              *   ERR_ID_REUSED       an id that was removed before (trap 42)
              *   ERR_IDENTITY        two members of one name
              *   ERR_TOO_LARGE       old and new members together are more than MEMBERS_MAX
-             *   ERR_INVALID         nobody votes; an id twice or 0; no name
+             *   ERR_INVALID         nobody votes; an id twice or 0, members' and declared ones'; no name
              * In all error cases nothing was appended.
              */
             const struct configuration *target;

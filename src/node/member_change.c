@@ -122,7 +122,9 @@ static enum err admit(const struct member_request *request, struct configuration
     if (configuration_find(c, request->id) >= 0) {
         return OK;
     }
-    if (configuration_was_removed(c, request->id)) {
+    /* Nobody draws an id that is taken; whoever says one is not who it says. */
+    if (configuration_was_removed(c, request->id) || member_change_find(c, request->id) >= 0 ||
+        configuration_find_declared(c, request->id) >= 0) {
         return ERR_ID_REUSED;
     }
     if (request->id == 0 || request->name[0] == '\0' || request->peer[0] == '\0') {

@@ -95,6 +95,19 @@ static bool voters_differ(const struct configuration *current, const struct conf
     return false;
 }
 
+/* Whoever gets the entry, this node at its next start too, must be able to read it: one that nobody can read would stop
+ * the log for good. */
+static bool is_readable(const struct configuration *c)
+{
+    struct configuration *again = mem_alloc(sizeof(*again));
+    struct buffer octets = {0};
+    configuration_encode(c, &octets);
+    bool readable = configuration_decode(view_of(octets.data, octets.size), again) == OK;
+    buffer_free(&octets);
+    mem_free(again);
+    return readable;
+}
+
 enum err change_first(const struct configuration *current, const struct configuration *target,
                       struct configuration *out)
 {
@@ -130,6 +143,9 @@ enum err change_first(const struct configuration *current, const struct configur
             leaving->voter_incoming = false;
             leaving->leaving = true;
         }
+    }
+    if (error == OK && !is_readable(next)) {
+        error = ERR_INVALID;
     }
     if (error == OK) {
         *out = *next;

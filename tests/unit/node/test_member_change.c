@@ -76,6 +76,23 @@ static void a_new_node_comes_as_a_learner(void)
     CU_ASSERT_EQUAL(ask(&w, admission(7, "n7", "h7:1")), ERR_ID_REUSED);
 }
 
+/* Trap 42: ids that MemberAdd gave are known to whoever asked; nobody comes under one as its own. (Found by fuzzing: the
+ * configuration that came of it could not be read by anybody.) */
+static void nobody_comes_under_a_declared_id(void)
+{
+    struct world w;
+    make(&w, 3, 3);
+    w.c.declared_count = 1;
+    w.c.declared[0].id = 52;
+    (void)snprintf(w.c.declared[0].peer, sizeof(w.c.declared[0].peer), "h9:1");
+    CU_ASSERT_EQUAL(ask(&w, admission(52, "n9", "h9:1")), ERR_ID_REUSED);
+    CU_ASSERT_EQUAL(ask(&w, admission(52, "n8", "h8:1")), ERR_ID_REUSED);
+    CU_ASSERT_EQUAL(ask(&w, admission(53, "n9", "h9:1")), OK);
+    CU_ASSERT_EQUAL(after.members[3].added_as, 52);
+    w.c = after;
+    CU_ASSERT_EQUAL(ask(&w, admission(52, "n8", "h8:1")), ERR_ID_REUSED);
+}
+
 /* Trap 42: a wiped disk is a new member, and takes the place of the old one only if that one has no vote. */
 static void a_wiped_node_waits_for_its_vote_to_go(void)
 {
@@ -275,9 +292,9 @@ static void replies_travel(void)
 }
 
 SUITE("node: member change", TEST(a_new_node_comes_as_a_learner),
-      TEST(a_wiped_node_waits_for_its_vote_to_go), TEST(there_is_room_for_so_many),
-      TEST(what_was_added_is_bound_when_it_comes), TEST(a_learner_added_does_not_raise_the_wish),
-      TEST(removing_a_voter), TEST(a_member_is_replaced_by_name),
-      TEST(what_was_removed_before_is_fine_only_again), TEST(promotion_needs_a_member_in_sync),
-      TEST(addresses_are_one_members), TEST(the_wish_changes_by_parts), TEST(requests_travel),
-      TEST(replies_travel))
+      TEST(nobody_comes_under_a_declared_id), TEST(a_wiped_node_waits_for_its_vote_to_go),
+      TEST(there_is_room_for_so_many), TEST(what_was_added_is_bound_when_it_comes),
+      TEST(a_learner_added_does_not_raise_the_wish), TEST(removing_a_voter),
+      TEST(a_member_is_replaced_by_name), TEST(what_was_removed_before_is_fine_only_again),
+      TEST(promotion_needs_a_member_in_sync), TEST(addresses_are_one_members),
+      TEST(the_wish_changes_by_parts), TEST(requests_travel), TEST(replies_travel))

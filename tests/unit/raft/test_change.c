@@ -160,6 +160,14 @@ static void targets_that_cannot_be_are_refused(void)
     t = make(7, 7);
     memcpy(t.members[2].name, "n1", 3);
     CU_ASSERT_EQUAL(first_of(&t), ERR_IDENTITY);
+    t = make(7, 7); /* what nobody could read back would stop every log it got into */
+    t.declared_count = 1;
+    t.declared[0] = (struct declared_member){.id = 2, .peer = "new:1"};
+    CU_ASSERT_EQUAL(first_of(&t), ERR_INVALID);
+    t.declared[0].id = 77;
+    CU_ASSERT_EQUAL(first_of(&t), OK);
+    t.declared[0].peer[0] = 0;
+    CU_ASSERT_EQUAL(first_of(&t), ERR_INVALID);
     t = make(15, 15);
     t.members[3].id = 9; /* trap 42 */
     CU_ASSERT_EQUAL(first_of(&t), ERR_ID_REUSED);
