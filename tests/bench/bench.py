@@ -435,7 +435,7 @@ def document(arguments, ours, theirs, our_sizes, their_sizes, sync_us, directory
         "  store's revision must have grown by at least as many as were counted.",
         "* etcd runs with its defaults; holdfast too (election 1000 ms, heartbeat 100 ms, as etcd).",
         "* What this does not show: a newer etcd than Debian's, a network between the nodes, several machines, large",
-        "  values, watches, transactions, and what happens when a node is down.",
+        "  values, and what happens when a node is down. Transactions, watches, leases, compaction: Scale, below.",
         "",
     ])
 
