@@ -358,7 +358,7 @@ struct raft_status {
     uint64_t configuration_settled_index; /* of the newest one that is committed, as known here */
     bool removed;                         /* once a member, none any more */
     uint64_t transfer_target;             /* leader: who is to take over; 0: nobody */
-    /* Cluster time as this node knows it; never falls. Whether a lease is due is judged by it. */
+    /* Cluster time as this node knows it; never falls while it leads. Whether a lease is due is judged by it. */
     uint64_t cluster_time_us;
     bool may_not_vote;
     bool term_committed; /* leader: an entry of its term is committed */

@@ -10,6 +10,13 @@
  * by the distance from the last such moment to this one. A follower keeps the greatest time it has heard, and as
  * a leader goes on from there. So a time without a leader lengthens every lease by that time and no more.
  *
+ * What was heard counts only beside a log that ends in the term of the leader who said it. A leader that has lost
+ * what it had heard (it restarted) begins at the stamps it has applied, which is always right: leases last longer. But then
+ * what it grants is stamped earlier than others remember, and who remembers more from a term before, and leads after it,
+ * would end those leases early. Who has such a grant in its log has heard its leader; who has not, has none to end.
+ * Every entry of a log that ends in a leader's term stood in that leader's log too (§5.3), and no time of that leader is
+ * further from any of their stamps than the clock has moved since.
+ *
  * Only one node's clock is in each difference: a stamp comes back to whom it came from, in the term it was
  * sent in, and a leader that starts anew leads in another term (trap 53).
  *
@@ -26,20 +33,45 @@
  * to its deadline early, whatever is confirmed afterwards and whoever leads then.
  *
  * Invariants
- *  1. cluster_time_us never falls.
+ *  1. cluster_time_us never falls while a node leads, and is never below the stamps it has applied.
  *  2. It moves by a node's own clock only while this node leads, and no further than a quorum has confirmed.
  *  3. Between two moments of one leadership neither it nor a later one differs from an earlier stamp by more than
  *     the time that has passed.
  */
 #include "raft_internal.h"
 
-void cluster_time_learn(struct raft *r, uint64_t cluster_time_us)
+static void learn(struct raft *r, uint64_t cluster_time_us)
 {
     r->cluster_time_us = raft_max(r->cluster_time_us, cluster_time_us);
 }
 
+void cluster_time_applied(struct raft *r, uint64_t stamp_us)
+{
+    r->time_applied_us = raft_max(r->time_applied_us, stamp_us);
+    learn(r, stamp_us);
+}
+
+/* What is known from now on is of this term; of another one nothing is left but the stamps. */
+static void begin_term(struct raft *r, uint64_t known_term)
+{
+    if (r->time_term != known_term) {
+        r->cluster_time_us = r->time_applied_us;
+    }
+    r->time_term = r->current_term;
+}
+
+void cluster_time_heard(struct raft *r, uint64_t cluster_time_us)
+{
+    if (raft_log_last_term(&r->log) == r->current_term) {
+        begin_term(r, r->current_term);
+        learn(r, cluster_time_us);
+    }
+}
+
 void cluster_time_start(struct raft *r)
 {
+    ASSERT(raft_log_last_term(&r->log) < r->current_term);
+    begin_term(r, raft_log_last_term(&r->log));
     r->time_confirmed_us = 0;
     r->time_since_us = r->now_us;
     r->time_own_us = r->cluster_time_us;
@@ -71,7 +103,7 @@ void cluster_time_flush(struct raft *r)
         uint64_t passed = confirmed - r->time_confirmed_us;
         r->time_own_us += raft_min(passed, r->election_timeout_us);
         /* Not added to what was learned from stamps: they have this leader's own time in them. */
-        cluster_time_learn(r, r->time_own_us);
+        learn(r, r->time_own_us);
     }
     r->time_confirmed_us = confirmed;
 }

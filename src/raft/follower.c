@@ -160,7 +160,6 @@ void follower_on_append(struct raft *r, const struct raft_message *m)
         return;
     }
     election_leader_heard(r, m->from);
-    cluster_time_learn(r, m->cluster_time_us);
     disk_health_leader_said(r, m);
     if (!prev_matches(r, m)) {
         refuse_conflict(r, m);
@@ -172,6 +171,7 @@ void follower_on_append(struct raft *r, const struct raft_message *m)
         last_new = entries_last_index(m->entries);
     }
     r->matched_index = raft_max(r->matched_index, last_new);
+    cluster_time_heard(r, m->cluster_time_us);
 
     uint64_t commit = raft_min(m->leader_commit, last_new);
     bool commit_news = commit > r->commit_index;

@@ -173,7 +173,8 @@ static void check_change(const struct raft *r)
     ASSERT(r->log.persist_sequence >= was->persist_sequence);
     ASSERT(r->log.durable_sequence >= was->durable_sequence);
     ASSERT(r->log.trimmed_index >= was->trimmed_index);
-    ASSERT(r->cluster_time_us >= was->cluster_time_us);
+    ASSERT(r->time_applied_us >= was->time_applied_us);
+    ASSERT(r->cluster_time_us >= r->time_applied_us);
     if (r->current_term == was->current_term) {
         ASSERT(was->voted_for == 0 || r->voted_for == was->voted_for);
         /* One leader per term, as far as this node has heard (§5.2). */
@@ -181,6 +182,7 @@ static void check_change(const struct raft *r)
         ASSERT(was->role != RAFT_LEADER || r->role != RAFT_CANDIDATE);
         if (was->role == RAFT_LEADER && r->role == RAFT_LEADER) {
             ASSERT(r->log.last_index >= was->last_index); /* Leader Append-Only, §5.3 */
+            ASSERT(r->cluster_time_us >= was->cluster_time_us);
             if (was->transfer_target != 0 && r->transfer_target != 0) {
                 ASSERT(r->log.last_index == was->last_index);
             }
@@ -210,6 +212,7 @@ void raft_check(struct raft *r)
         .durable_sequence = r->log.durable_sequence,
         .trimmed_index = r->log.trimmed_index,
         .cluster_time_us = r->cluster_time_us,
+        .time_applied_us = r->time_applied_us,
         .transfer_target = r->transfer_target,
     };
 }

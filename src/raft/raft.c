@@ -380,7 +380,7 @@ void raft_step(struct raft *r, struct raft_event *event, struct raft_effects *ou
         break;
     case RAFT_EVENT_APPLIED:
         applied(r, event->index);
-        cluster_time_learn(r, event->cluster_time_us);
+        cluster_time_applied(r, event->cluster_time_us);
         break;
     case RAFT_EVENT_KV_DURABLE:
         r->kv_durable_index = raft_max(r->kv_durable_index, event->index);
@@ -478,7 +478,7 @@ struct raft *raft_create(const struct raft_boot *boot)
     r->boot_applied_index = boot->applied_index;
     r->kv_durable_index = boot->applied_index;
     r->heal_index = UINT64_MAX;
-    r->cluster_time_us = boot->cluster_time_us;
+    cluster_time_applied(r, boot->cluster_time_us);
 
     membership_init(r, boot);
     membership_commit(r);

@@ -274,7 +274,7 @@ struct raft_checked {
     uint64_t current_term, voted_for, leader;
     uint64_t commit_index, last_applied, last_index;
     uint64_t persist_sequence, durable_sequence, trimmed_index;
-    uint64_t cluster_time_us, transfer_target;
+    uint64_t cluster_time_us, time_applied_us, transfer_target;
 };
 
 /* What state_changed compares with. */
@@ -357,6 +357,8 @@ struct raft {
 
     /* cluster_time.c */
     uint64_t cluster_time_us;
+    uint64_t time_applied_us;   /* greatest stamp among the applied entries */
+    uint64_t time_term;         /* of the leader that said cluster_time_us, where that is more */
     uint64_t time_confirmed_us; /* leader: last moment a quorum has confirmed; 0: none yet */
     uint64_t time_since_us;     /* leader: since when, by its own clock */
     uint64_t time_own_us;       /* leader: cluster time by its own confirmations alone */
@@ -497,9 +499,11 @@ MUST_USE bool disk_health_flush(struct raft *r);
 
 /* ---- cluster_time.c ------------------------------------------------------------------------------------ */
 
-/* Somebody was that far: an append, an applied entry. */
-void cluster_time_learn(struct raft *r, uint64_t cluster_time_us);
-void cluster_time_start(struct raft *r); /* just became leader */
+/* The greatest stamp of what was applied, by itself or in a snapshot. */
+void cluster_time_applied(struct raft *r, uint64_t stamp_us);
+/* The leader of the present term was that far; after its entries were taken. */
+void cluster_time_heard(struct raft *r, uint64_t cluster_time_us);
+void cluster_time_start(struct raft *r); /* becomes leader; before it appends */
 /* FLUSH of a leader: count what a quorum has confirmed. */
 void cluster_time_flush(struct raft *r);
 uint64_t cluster_time_deadline_us(const struct raft *r);

@@ -102,12 +102,12 @@ void replication_start(struct raft *r)
         }
     }
     r->leader_since_us = r->now_us;
+    cluster_time_start(r);
     struct entry no_op = {
         .index = r->log.last_index + 1, .term = r->current_term, .type = ENTRY_NOOP};
     raft_log_append(&r->log, &no_op);
     r->term_first_index = no_op.index;
     r->commit_stale = true;
-    cluster_time_start(r);
     leader_lease_start(r);
 }
 

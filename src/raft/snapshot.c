@@ -158,7 +158,7 @@ void snapshot_on_installed(struct raft *r, struct raft_event *event)
     r->apply_handed_index = index;
     r->kv_durable_index = index;
     membership_reset(r, index, event->snapshot_installed.configuration);
-    cluster_time_learn(r, event->snapshot_installed.cluster_time_us);
+    cluster_time_applied(r, event->snapshot_installed.cluster_time_us);
     if (r->leader != 0) {
         /* What is committed is in the log of every leader from then on (§5.4.3). */
         r->matched_index = raft_max(r->matched_index, index);

@@ -176,6 +176,51 @@ static void a_new_leader_goes_on_from_the_greatest_it_has_seen(void)
     cluster_destroy(&c);
 }
 
+/* Trap 53: a leader that restarted and leads again has forgotten what others heard of it. What it grants then is stamped
+ * earlier than they remember; none of them may hold that against it when it leads in turn. */
+static void what_was_heard_before_a_restarted_leader_does_not_count(void)
+{
+    struct cluster *c = with_leader(3);
+    cluster_run(c, 5 * SECOND_US);
+    cluster_crash(c, 1, 0);
+    cluster_start(c, 1);
+    CU_ASSERT_TRUE(time_of(c, 1) < time_of(c, 2));
+    cluster_elect(c, 1);
+    cluster_run(c, SECOND_US);
+    uint64_t stamped = raft_stamp_us(cluster_node(c, 1)->raft, c->now_us);
+    uint64_t at_us = c->now_us;
+    CU_ASSERT_TRUE(stamped < 3 * SECOND_US);
+    cluster_crash(c, 1, 0);
+    cluster_time_out(c, 2);
+    cluster_settle(c);
+    CU_ASSERT_EQUAL_FATAL(cluster_status(c, 2).role, RAFT_LEADER);
+    cluster_run(c, SECOND_US);
+    CU_ASSERT_TRUE(time_of(c, 2) <= stamped + c->now_us - at_us);
+    CU_ASSERT_TRUE(time_of(c, 2) > stamped);
+    cluster_destroy(&c);
+}
+
+/* What a leader said of whom this node has no entry counts for nothing: its log may hold grants that one never saw. */
+static void what_a_leader_says_counts_beside_its_entries(void)
+{
+    struct cluster *c = with_leader(3);
+    cluster_run(c, SECOND_US);
+    cluster_crash(c, 1, 0);
+    uint64_t heard = time_of(c, 2);
+    struct raft_message ahead = {
+        .type = RAFT_APPEND_ENTRIES,
+        .from = 3,
+        .to = 2,
+        .term = cluster_status(c, 2).current_term + 1,
+        .prev_log_index = cluster_status(c, 2).last_log_index,
+        .prev_log_term = cluster_status(c, 2).current_term,
+        .cluster_time_us = 60 * SECOND_US,
+    };
+    cluster_receive(c, &ahead);
+    CU_ASSERT_EQUAL(time_of(c, 2), heard);
+    cluster_destroy(&c);
+}
+
 /* After a restart only the stamps of what is applied are left; what is applied later is learned from as well. */
 static void stamps_of_applied_entries_are_learned(void)
 {
@@ -368,6 +413,8 @@ SUITE("raft: cluster time", TEST(it_runs_with_a_quorum_and_followers_hear_it),
       TEST(an_acknowledgement_counts_from_when_the_append_was_sent),
       TEST(a_damaged_member_confirms_nothing), TEST(a_frozen_leader_does_not_jump),
       TEST(a_new_leader_goes_on_from_the_greatest_it_has_seen),
+      TEST(what_was_heard_before_a_restarted_leader_does_not_count),
+      TEST(what_a_leader_says_counts_beside_its_entries),
       TEST(stamps_of_applied_entries_are_learned),
       TEST(a_time_that_no_cluster_reaches_is_not_believed), TEST(nothing_stamped_ends_early),
       TEST(a_stamp_holds_what_is_not_confirmed_yet),
