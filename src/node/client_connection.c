@@ -270,10 +270,10 @@ static bool sniff(struct client_connection *c, struct view in)
     } else if (size == SNIFF_BYTES) {
         c->protocol = PROTOCOL_HTTP2;
         c->http2 = http2_create(c->shared->http2, c);
-        look_at(c, idle_until_us(c));
     } else {
         return false;
     }
+    look_at(c, idle_until_us(c));
     return true;
 }
 

@@ -70,6 +70,30 @@ static void idle_connections_are_closed(void)
     port_end(&p);
 }
 
+/* Shorter than half a minute, the timeout is the same for both: what a connection has to begin with is another. */
+static void short_idle_timeouts_hold(void)
+{
+    struct port p;
+    port_prepare(&p);
+    p.settings->config.client_idle_timeout_s = 2;
+    port_start(&p);
+    struct caller web = caller_open(&p);
+    struct caller silent = caller_open(&p);
+    (void)caller_unary(&silent, HEALTH_CHECK, VIEW(""), NULL);
+    CU_ASSERT_TRUE(send(web.fd, "GET /version HTTP/1.1\r\nHost: x\r\n\r\n", 34, 0) > 0);
+    port_run(&p);
+    uint64_t begin_us = p.now_us;
+    port_wait(&p, begin_us + 1 * SECOND);
+    CU_ASSERT_FALSE(is_closed(&web));
+    port_wait(&p, begin_us + 3 * SECOND);
+    CU_ASSERT_TRUE(is_closed(&web));
+    caller_run(&silent);
+    CU_ASSERT_TRUE(silent.ended);
+    caller_close(&silent);
+    caller_close(&web);
+    port_end(&p);
+}
+
 /* What was begun must come to its end in half a minute, however slowly it drips: the first octets, SETTINGS,
  * a header over HTTP/2, a request over HTTP/1. */
 static void drips_are_closed(void)
@@ -461,10 +485,11 @@ static void large_header_is_refused(void)
     port_end(&p);
 }
 
-SUITE("node client limits", TEST(idle_connections_are_closed), TEST(drips_are_closed),
-      TEST(dripping_message_times_out), TEST(unread_answers_end_the_connection),
-      TEST(who_does_not_read_leaves_others_as_much), TEST(many_who_do_not_read_are_closed_soon),
-      TEST(json_refused_for_room_counts_as_refused), TEST(unread_answers_over_http1_stay_charged),
+SUITE("node client limits", TEST(idle_connections_are_closed), TEST(short_idle_timeouts_hold),
+      TEST(drips_are_closed), TEST(dripping_message_times_out),
+      TEST(unread_answers_end_the_connection), TEST(who_does_not_read_leaves_others_as_much),
+      TEST(many_who_do_not_read_are_closed_soon), TEST(json_refused_for_room_counts_as_refused),
+      TEST(unread_answers_over_http1_stay_charged),
       TEST(the_next_request_over_http1_waits_for_the_answer_to_go),
       TEST(streams_have_their_own_credits), TEST(lasting_calls_keep_their_clients_deadline),
       TEST(leaderless_streams_end), TEST(large_header_is_refused))
