@@ -262,9 +262,10 @@ static enum err read_voters(const struct config_key *key, const config_setting_t
         number_store(key, owner, (uint64_t)value);
         return OK;
     }
-    return config_refuse(at, config_setting_source_line(setting),
-                         "%s is no number of voters; expected 1, 3, 5 or 7 without quotes, or \"auto\"",
-                         key_name(key, name, sizeof(name)));
+    return config_refuse(
+        at, config_setting_source_line(setting),
+        "%s is no number of voters; expected 1, 3, 5 or 7 without quotes, or \"auto\"",
+        key_name(key, name, sizeof(name)));
 }
 
 static enum err read_flag(const struct config_key *key, const config_setting_t *setting,
