@@ -126,13 +126,17 @@ void raft_snapshots_ready(struct raft_snapshots *s, const struct snapshot_ready 
 void raft_snapshots_send_chunk(struct raft_snapshots *s, struct snapshot_chunk *m)
 {
     const struct snapshot_send *send = send_find(s, m->member);
-    if (m->member == 0 || send == NULL || !send->ready || send->index != m->index) {
+    struct raft_status status;
+    raft_status(s->core, &status);
+    /* Who has ceased to lead since it asked for the chunk must not say it under the term of its successor. */
+    if (m->member == 0 || send == NULL || !send->ready || send->index != m->index ||
+        status.role != RAFT_LEADER) {
         return;
     }
     struct raft_message message = {.type = RAFT_INSTALL_SNAPSHOT,
                                    .from = s->own_id,
                                    .to = m->member,
-                                   .term = current_term(s),
+                                   .term = status.current_term,
                                    .last_included_index = m->index,
                                    .last_included_term = m->term,
                                    .offset = m->offset,

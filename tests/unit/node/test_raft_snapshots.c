@@ -190,10 +190,13 @@ static void who_leads_no_more_sends_no_more(void)
     raft_status(h.raft->core, &status);
     raft_hand_led_by(&h, 2, status.current_term + 1, status.commit_index, NULL,
                      status.last_log_index, status.current_term);
+    /* At once: a chunk on its way here would go out under the term of another, which is a second leader to who gets it. */
+    size_t before = h.chunk_count;
+    chunk_made(&h, 3, index, 0);
+    CU_ASSERT_EQUAL(h.chunk_count, before);
     raft_hand_run(&h, 3 * HAND_ELECTION);
     CU_ASSERT_TRUE(copy_told(&h, COPY_STOP, &go));
     CU_ASSERT_EQUAL(go.member, HAND_ID(3));
-    size_t before = h.chunk_count;
     chunk_made(&h, 3, index, 6);
     CU_ASSERT_EQUAL(h.chunk_count, before);
     raft_hand_destroy(&h);
