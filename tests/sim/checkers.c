@@ -155,6 +155,9 @@ static void check_recovered(struct checks *c, size_t node, const struct log_reco
         }
         return;
     }
+    if (n->start_refused && n->excused && found->may_not_vote) {
+        return; /* the start that was refused has found the damage and written so */
+    }
     if (log->count < found->last_log_index) {
         checks_fail(c, node, "term runs of the log end at %zu, the log at %" PRIu64, log->count,
                     found->last_log_index);
@@ -239,6 +242,7 @@ void checks_node_started(struct checks *c, size_t node, const struct node_stores
 
     n->damaged_ever = n->damaged_ever || found->damaged;
     n->excused = n->excused && (found->damaged || found->may_not_vote);
+    n->start_refused = false;
     log_copy(&n->durable, &log);
     log_copy(&n->told, &log);
     mem_free(expected.terms);

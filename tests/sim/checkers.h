@@ -54,6 +54,7 @@ struct checks_log {
 
 struct checks_node {
     bool running;
+    bool start_refused; /* since it ran last */
     bool excused; /* its disk was tampered with, or refused a sync, since it was last known whole */
     bool damaged_ever; /* it started damaged once: what it acknowledged before does not count */
     uint64_t member_id;

@@ -362,6 +362,7 @@ static void start_refused(struct cluster *c, size_t node, enum exit_code code, c
     struct machine *m = &c->machines[node];
     bool dead = disk_is_dead(c->disk, PATH_NODE(node));
     c->figures.refused_starts++;
+    c->checks.nodes[node].start_refused = true;
     log_event(LOG_WARNING, "start refused", "node=n%zu code=%d problem=\"%s\"", node + 1, (int)code,
               problem);
     disk_cut(c->disk, PATH_NODE(node), DISK_CUT_PROCESS);
