@@ -24,6 +24,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 
 import bench  # noqa: E402
+import document  # noqa: E402
 import rpc  # noqa: E402
 
 e2e = bench.e2e
@@ -127,16 +128,6 @@ def section(arguments, runs, names, other_work):
     return "\n".join(lines) + "\n"
 
 
-def write(text):
-    with open(bench.DOCUMENT, encoding="utf-8") as file:
-        document = file.read()
-    head, begin, rest = document.partition(BEGIN)
-    if not begin:
-        raise SystemExit(f"reads: {bench.DOCUMENT} has no {BEGIN}")
-    with open(bench.DOCUMENT, "w", encoding="utf-8") as file:
-        file.write(f"{head}{BEGIN}\n{text}{END}{rest.partition(END)[2]}")
-
-
 def main():
     parser = argparse.ArgumentParser(description="What reads at all nodes cost the leader.")
     parser.add_argument("--rounds", type=int, default=3)
@@ -165,7 +156,7 @@ def main():
     text = section(arguments, runs, [kind.name for kind, _ in kinds], work.share())
     print("\n" + text)
     if arguments.write:
-        write(text)
+        document.replace_section(bench.DOCUMENT, BEGIN, END, "\n" + text)
 
 
 if __name__ == "__main__":

@@ -38,6 +38,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 
 import bench  # noqa: E402
+import document  # noqa: E402
 import rpc  # noqa: E402
 
 e2e = bench.e2e
@@ -442,20 +443,8 @@ def section(arguments, all_runs, spoiled, foreign, load):
     how = HOW.format(share=Generator.share * 100, what=Generator.what, revisions=arguments.revisions, keys=LOAD_KEYS)
     again = "".join(f"* {why}\n" for why in spoiled)
     again = f"### Parts that were begun anew\n\n{again}\n" if again else ""
-    return (f"{BEGIN}\n\n## Scale\n\n{machine(arguments, foreign, load)}\n{parts}\n\n### Where holdfast loses\n\n{losses(all_runs, arguments)}\n\n"
-            f"{again}{how}\n\n{END}\n")
-
-
-def write(text):
-    with open(bench.DOCUMENT, encoding="utf-8") as file:
-        old = file.read()
-    if BEGIN in old and END in old:
-        head, _, rest = old.partition(BEGIN)
-        new = head + text + rest.partition(END)[2].lstrip("\n")
-    else:
-        new = old.rstrip("\n") + "\n\n" + text
-    with open(bench.DOCUMENT, "w", encoding="utf-8") as file:
-        file.write(new)
+    return (f"\n\n## Scale\n\n{machine(arguments, foreign, load)}\n{parts}\n\n### Where holdfast loses\n\n{losses(all_runs, arguments)}\n\n"
+            f"{again}{how}\n\n")
 
 
 # ---- the run -------------------------------------------------------------------------------------
@@ -511,7 +500,7 @@ def main():
         text = section(arguments, all_runs, spoiled, work.share(), load)
         print("\n" + text)
         if arguments.write:
-            write(text)
+            document.replace_section(bench.DOCUMENT, BEGIN, END, text)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
         e2e.close_all()

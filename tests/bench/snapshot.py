@@ -31,6 +31,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 
 import bench  # noqa: E402
+import document  # noqa: E402
 import rpc  # noqa: E402
 
 e2e = bench.e2e
@@ -235,18 +236,6 @@ def as_table(runs, names):
     return "\n".join(lines) + "\n"
 
 
-def write(text):
-    with open(bench.DOCUMENT, encoding="utf-8") as file:
-        document = file.read()
-    section = f"{BEGIN}\n{text}{END}"
-    if BEGIN in document:
-        document = re.sub(re.escape(BEGIN) + ".*?" + re.escape(END), lambda _: section, document, flags=re.S)
-    else:
-        document = document.rstrip("\n") + f"\n\n{section}\n"
-    with open(bench.DOCUMENT, "w", encoding="utf-8") as file:
-        file.write(document)
-
-
 def main():
     parser = argparse.ArgumentParser(description="A node joins a large cluster under load.")
     parser.add_argument("--gib", type=float, default=1)
@@ -279,7 +268,7 @@ def main():
             + as_table(runs, [kind.name for kind in kinds]))
     print("\n" + text)
     if arguments.write:
-        write(text)
+        document.replace_section(bench.DOCUMENT, BEGIN, END, "\n" + text)
 
 
 if __name__ == "__main__":

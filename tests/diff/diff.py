@@ -22,6 +22,7 @@ import threading
 import time
 
 import sides
+import document
 from differences import as_text
 from generate import FAMILIES, Generator
 from run import Failure, Run, replay, save, shrink
@@ -36,9 +37,7 @@ def page_with_table():
     """The page as it is, and as it should be."""
     with open(PAGE, encoding="utf-8") as file:
         page = file.read()
-    head, rest = page.split(BEGIN)
-    _, tail = rest.split(END)
-    return page, head + BEGIN + as_text() + END + tail
+    return page, document.with_section(page, BEGIN, END, as_text())
 
 
 def start_pair(against):

@@ -9,6 +9,7 @@ import sys
 
 import clients
 import cluster as e2e
+import document
 
 PAGE = os.path.join(e2e.ROOT, "docs", "compatibility.md")
 BEGIN, END = "<!-- made by make diff-docs: clients -->\n", "<!-- made by make diff-docs: end of clients -->\n"
@@ -22,9 +23,7 @@ def page_with_table():
         importlib.import_module(name)
     with open(PAGE, encoding="utf-8") as file:
         page = file.read()
-    head, rest = page.split(BEGIN)
-    _, tail = rest.split(END)
-    return page, head + BEGIN + clients.as_text() + END + tail
+    return page, document.with_section(page, BEGIN, END, clients.as_text())
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ small and judges; run as a program it runs it long, with the default timeouts, a
 import argparse
 import datetime
 import os
-import re
 import sys
 import time
 
@@ -22,6 +21,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 
 import cluster as e2e  # noqa: E402
+import document  # noqa: E402
 import load as loads  # noqa: E402
 import netns  # noqa: E402
 from test_members import ask, leader_name, members, voters  # noqa: E402
@@ -197,16 +197,6 @@ class Five:
         return "\n".join(lines) + "\n"
 
 
-def write(text):
-    with open(DOCUMENT, encoding="utf-8") as file:
-        document = file.read()
-    if BEGIN not in document:
-        raise SystemExit(f"five: {DOCUMENT} has no {BEGIN}")
-    document = re.sub(re.escape(BEGIN) + ".*?" + re.escape(END), lambda _: f"{BEGIN}\n{text}{END}", document, flags=re.S)
-    with open(DOCUMENT, "w", encoding="utf-8") as file:
-        file.write(document)
-
-
 def main():
     parser = argparse.ArgumentParser(description="Five nodes with names, under load, and all that happens to them.")
     parser.add_argument("--quiet-s", type=float, default=5, help="how long each phase is looked at after it")
@@ -229,7 +219,7 @@ def main():
             + five.as_text())
     e2e.say("\n" + text)
     if arguments.write:
-        write(text)
+        document.replace_section(DOCUMENT, BEGIN, END, "\n" + text)
 
 
 if __name__ == "__main__":
