@@ -29,7 +29,7 @@ struct figures_stop {
 
 struct figures_peer {
     char name[MEMBER_NAME_MAX + 1];
-    uint64_t member_id; /* 0: not known yet */
+    uint64_t member_id;
     bool connected;
     uint64_t sent_bytes, received_bytes, dropped_messages, lost_connections;
     struct histogram round_trip_us;
@@ -75,7 +75,7 @@ struct figures {
     bool has_watch;
     uint64_t watch_streams, watchers, watchers_behind, watch_events; /* events: told so far */
 
-    size_t peer_count;
+    size_t peer_count; /* those whose id is known */
     struct figures_peer peers[MEMBERS_MAX];
     struct figures_clients clients;
 };

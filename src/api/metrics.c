@@ -165,77 +165,51 @@ static void write_store(const struct figures *f, struct buffer *out)
           &f->flush_commit_us);
 }
 
-static void peer_label(char out[64], const char *name, const struct figures_peer *peer)
+/* A number of each peer. label: what the id stands for. at: the number's place in struct figures_peer (uint64_t). */
+static void per_peer(const struct figures *f, struct buffer *out, const char *name,
+                     const char *type, const char *help, const char *label, size_t at)
 {
-    (void)snprintf(out, 64, "%s=\"%" PRIx64 "\"", name, peer->member_id);
+    head(out, name, type, help);
+    for (size_t i = 0; i < f->peer_count; i++) {
+        uint64_t value = 0;
+        memcpy(&value, (const uint8_t *)&f->peers[i] + at, sizeof value);
+        print(out, "%s{%s=\"%" PRIx64 "\"} %" PRIu64 "\n", name, label, f->peers[i].member_id,
+              value);
+    }
 }
+#define PEER_NUMBER(field) offsetof(struct figures_peer, field)
 
 static void write_peers(const struct figures *f, struct buffer *out)
 {
-    char label[64];
-    bool known = false;
-    for (size_t i = 0; i < f->peer_count; i++) {
-        known = known || f->peers[i].member_id != 0;
-    }
-    if (!known) {
+    if (f->peer_count == 0) {
         return; /* a name without a sample says nothing */
     }
-    head(out, "etcd_network_peer_sent_bytes_total", "counter", "Octets sent to peers.");
-    for (size_t i = 0; i < f->peer_count; i++) {
-        if (f->peers[i].member_id != 0) {
-            peer_label(label, "To", &f->peers[i]);
-            print(out, "etcd_network_peer_sent_bytes_total{%s} %" PRIu64 "\n", label,
-                  f->peers[i].sent_bytes);
-        }
-    }
-    head(out, "etcd_network_peer_received_bytes_total", "counter", "Octets received from peers.");
-    for (size_t i = 0; i < f->peer_count; i++) {
-        if (f->peers[i].member_id != 0) {
-            peer_label(label, "From", &f->peers[i]);
-            print(out, "etcd_network_peer_received_bytes_total{%s} %" PRIu64 "\n", label,
-                  f->peers[i].received_bytes);
-        }
-    }
-    head(out, "etcd_network_peer_sent_failures_total", "counter",
-         "Messages dropped because the peer's connection did not take them.");
-    for (size_t i = 0; i < f->peer_count; i++) {
-        if (f->peers[i].member_id != 0) {
-            peer_label(label, "To", &f->peers[i]);
-            print(out, "etcd_network_peer_sent_failures_total{%s} %" PRIu64 "\n", label,
-                  f->peers[i].dropped_messages);
-        }
-    }
-    head(out, "etcd_network_disconnected_peers_total", "counter",
-         "Connections to the peer that had come up and were lost.");
-    for (size_t i = 0; i < f->peer_count; i++) {
-        if (f->peers[i].member_id != 0) {
-            peer_label(label, "Remote", &f->peers[i]);
-            print(out, "etcd_network_disconnected_peers_total{%s} %" PRIu64 "\n", label,
-                  f->peers[i].lost_connections);
-        }
-    }
+    per_peer(f, out, "etcd_network_peer_sent_bytes_total", "counter", "Octets sent to peers.", "To",
+             PEER_NUMBER(sent_bytes));
+    per_peer(f, out, "etcd_network_peer_received_bytes_total", "counter",
+             "Octets received from peers.", "From", PEER_NUMBER(received_bytes));
+    per_peer(f, out, "etcd_network_peer_sent_failures_total", "counter",
+             "Messages dropped because the peer's connection did not take them.", "To",
+             PEER_NUMBER(dropped_messages));
+    per_peer(f, out, "etcd_network_disconnected_peers_total", "counter",
+             "Connections to the peer that had come up and were lost.", "Remote",
+             PEER_NUMBER(lost_connections));
     head(out, "etcd_network_peer_round_trip_time_seconds", "histogram",
          "Round trips to the peer as the kernel measures them on the connection, every 5 s.");
     for (size_t i = 0; i < f->peer_count; i++) {
-        if (f->peers[i].member_id != 0) {
-            (void)snprintf(label, sizeof label, "To=\"%" PRIx64 "\",", f->peers[i].member_id);
-            buckets(out, "etcd_network_peer_round_trip_time_seconds", label,
-                    &f->peers[i].round_trip_us, HISTOGRAM_TIMES);
-        }
+        char label[64];
+        (void)snprintf(label, sizeof label, "To=\"%" PRIx64 "\",", f->peers[i].member_id);
+        buckets(out, "etcd_network_peer_round_trip_time_seconds", label, &f->peers[i].round_trip_us,
+                HISTOGRAM_TIMES);
     }
     head(out, "etcd_network_known_peers", "gauge", "The peers that were heard of.");
     for (size_t i = 0; i < f->peer_count; i++) {
-        if (f->peers[i].member_id != 0) {
-            peer_label(label, "Remote", &f->peers[i]);
-            print(out, "etcd_network_known_peers{%s} 1\n", label);
-        }
+        print(out, "etcd_network_known_peers{Remote=\"%" PRIx64 "\"} 1\n", f->peers[i].member_id);
     }
     head(out, "etcd_network_active_peers", "gauge", "Whether a connection to the peer stands.");
     for (size_t i = 0; i < f->peer_count; i++) {
-        if (f->peers[i].member_id != 0) {
-            peer_label(label, "Remote", &f->peers[i]);
-            print(out, "etcd_network_active_peers{%s} %d\n", label, f->peers[i].connected ? 1 : 0);
-        }
+        print(out, "etcd_network_active_peers{Remote=\"%" PRIx64 "\"} %d\n", f->peers[i].member_id,
+              f->peers[i].connected ? 1 : 0);
     }
 }
 
