@@ -30,11 +30,8 @@
 #define DB_PAGE_BYTES       4096
 #define DB_WAL_HEADER_BYTES 32
 #define DB_WAL_FRAME_BYTES  (DB_PAGE_BYTES + 24)
-#define DB_WAL_RETRY_FRAMES 256  /* frames between two tries while someone pins it */
-#define DB_VACUUM_FREE_MIN  2048 /* free pages worth giving back ... */
-
-/* of a copy that is being written; the rest is synced at its end */
-#define COPY_SYNC_BYTES     (8u << 20)
+#define DB_WAL_RETRY_FRAMES 256        /* frames between two tries while someone pins it */
+#define DB_VACUUM_FREE_MIN  2048       /* free pages worth giving back ... */
 #define DB_VACUUM_PAGES_MAX 256        /* ... this many in one slice, when idle */
 #define DB_APPLICATION_RAFT 0x68666c67 /* "hflg" */
 #define DB_APPLICATION_KV   0x68666b76 /* "hfkv" */

@@ -152,7 +152,7 @@ enum err kv_incoming_write(struct kv_incoming *in, uint64_t offset, struct view 
         sha256_add(&in->digest, octets);
         in->received += octets.size;
     }
-    if (error == OK && in->received - in->synced >= COPY_SYNC_BYTES) {
+    if (error == OK && in->received - in->synced >= KV_COPY_SYNC_BYTES) {
         in->synced = in->received;
         error = vfs_file_sync(in->file);
     }

@@ -27,6 +27,9 @@
 #include "db.h"
 #include "log_schema.h"
 
+#define KV_COPY_SYNC_BYTES                                                                         \
+    (8u << 20) /* of a copy that grows are synced together; the rest at its end */
+
 /* Full path of the group's file in data_dir; free with mem_free. ERR_IO. */
 MUST_USE enum err kv_path(const char *data_dir, uint32_t group, uint64_t generation, char **out);
 /* The file beside it that says whose copy it is the beginning of; while it is there kv_path is no table. */

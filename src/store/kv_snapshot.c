@@ -221,7 +221,7 @@ static enum err sync_some(struct kv_snapshot *s, uint32_t pages)
 {
     sqlite3_file *file = NULL;
     s->unsynced_pages += pages;
-    if (s->unsynced_pages < COPY_SYNC_BYTES / DB_PAGE_BYTES) {
+    if (s->unsynced_pages < KV_COPY_SYNC_BYTES / DB_PAGE_BYTES) {
         return OK;
     }
     s->unsynced_pages = 0;
