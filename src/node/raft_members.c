@@ -389,8 +389,8 @@ void raft_members_flush(struct raft_actor *a, uint64_t now_us)
 {
     struct raft_status status;
     raft_status(a->core, &status);
+    let_due_go(&a->members, now_us);
     if (raft_actor_is_blank(a)) {
-        let_due_go(&a->members, now_us);
         return;
     }
     if (status.removed && !a->members.removed_said) {
@@ -400,7 +400,6 @@ void raft_members_flush(struct raft_actor *a, uint64_t now_us)
                   a->own.member_id);
     }
     a->members.removed_said = status.removed;
-    let_due_go(&a->members, now_us);
     for (size_t i = 0; i < a->members.count;) {
         struct member_waiting *w = &a->members.waiting[i];
         if (advance(a, &status, w, now_us)) {
