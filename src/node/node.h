@@ -37,6 +37,15 @@ struct node_actors {
     char peer_names[MEMBERS_MAX][MEMBER_NAME_MAX + 1]; /* of the listed ones */
 };
 
+/* So many election timeouts, and so long at least, a peer may take no octet before its connection is given up. */
+#define PEER_STALL_TIMEOUTS 4
+#define PEER_STALL_MIN_MS   1000
+static inline uint64_t peer_stall_us(uint64_t election_timeout_ms)
+{
+    uint64_t stall_ms = PEER_STALL_TIMEOUTS * election_timeout_ms;
+    return (stall_ms > PEER_STALL_MIN_MS ? stall_ms : PEER_STALL_MIN_MS) * 1000;
+}
+
 /* What is on this node's disk, opened and recovered. */
 struct node_stores {
     struct log_db *log;

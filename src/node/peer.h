@@ -50,8 +50,6 @@
 #define PEER_BACKOFF_MIN_US      (50 * PEER_US_PER_MS)
 #define PEER_DIAL_TIMEOUT_MIN_MS 1000 /* one address, and the greeting behind it */
 #define PEER_LOOK_US             (5000 * PEER_US_PER_MS)
-#define PEER_STALL_TIMEOUTS      4 /* election timeouts without taking an octet; raft_founding.c knows */
-#define PEER_STALL_MIN_MS        1000
 
 _Static_assert(PEER_UNSENT_BYTES_MAX >= 4 * PEER_FRAME_BYTES_MAX, "room for some frames");
 

@@ -235,7 +235,7 @@ struct actor *peer_actor_create(const struct peer_actor_settings *settings)
     uint64_t election_ms = settings->election_timeout_ms;
     p->backoff_max_us = greater(election_ms * PEER_US_PER_MS, PEER_BACKOFF_MIN_US);
     p->dial_timeout_us = greater(election_ms, PEER_DIAL_TIMEOUT_MIN_MS) * PEER_US_PER_MS;
-    p->stall_us = greater(election_ms * PEER_STALL_TIMEOUTS, PEER_STALL_MIN_MS) * PEER_US_PER_MS;
+    p->stall_us = peer_stall_us(election_ms);
     p->in.fd = -1;
     peer_outbound_init(p);
     char name[MEMBER_NAME_MAX + 8];

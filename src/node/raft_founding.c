@@ -91,20 +91,16 @@ static void found_cluster(struct raft_actor *a, uint64_t now_us)
 
 /*
  * A member may still hold a connection to the node that was here before, under another address perhaps, so that no reset
- * tells it: it notices when that connection has taken nothing for PEER_STALL_TIMEOUTS, or its least, and dials anew
+ * tells it: it notices when that connection has taken nothing for so long (peer_stall_us), and dials anew
  * within one more (peer.h); another one for the way. Three were too few: a founder that lost its disk and its
  * address founded a second cluster.
  */
-#define QUIET_STALL_TIMEOUTS 4
-#define QUIET_STALL_MIN_US   UINT64_C(1000000)
-#define QUIET_DIAL_TIMEOUTS  2
+#define QUIET_DIAL_TIMEOUTS 2
 
 uint64_t raft_founding_quiet_us(const struct raft_actor *a)
 {
-    uint64_t timeout_us = (uint64_t)a->config.raft.election_timeout_ms * 1000;
-    uint64_t stall_us = QUIET_STALL_TIMEOUTS * timeout_us;
-    stall_us = stall_us > QUIET_STALL_MIN_US ? stall_us : QUIET_STALL_MIN_US;
-    return stall_us + QUIET_DIAL_TIMEOUTS * timeout_us;
+    uint64_t timeout_ms = a->config.raft.election_timeout_ms;
+    return peer_stall_us(timeout_ms) + QUIET_DIAL_TIMEOUTS * 1000 * timeout_ms;
 }
 
 void raft_founding_consider(struct raft_actor *a, uint64_t now_us)
