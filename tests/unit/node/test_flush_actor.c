@@ -8,13 +8,12 @@
  */
 #include "fault_vfs.h"
 #include "hand_runner.h"
+#include "last_words.h"
 #include "node/node.h"
 
 #include "../store/store_test.h"
 
-#include <signal.h>
 #include <sqlite3.h>
-#include <sys/wait.h>
 
 #define MS     UINT64_C(1000)
 #define SECOND (1000 * MS)
@@ -183,53 +182,33 @@ static void without_room_it_waits(void)
 
 /* ---- the end ------------------------------------------------------------------------------------------------ */
 
-#define ENDED_SILENT 42
-#define ENDED_SAYING 43
-
-static const struct fixture *ending;
-
-static void at_the_end(int signal)
+static bool is_silent(const void *of)
 {
-    UNUSED(signal);
-    bool silent = ending->actors.raft->count == 0 && ending->actors.apply->count == 0;
-    _exit(silent ? ENDED_SILENT : ENDED_SAYING);
+    const struct fixture *f = of;
+    return f->actors.raft->count == 0 && f->actors.apply->count == 0;
 }
 
-/* In a process of its own: batches until the nth call fails, once. The last batch that was told of goes to *said. */
-static int ends_by(struct fixture *f, enum fault_call call, uint64_t nth, int code, uint64_t *said)
+struct fault {
+    struct fixture *f;
+    enum fault_call call;
+    uint64_t nth;
+    int code;
+};
+
+/* Batches until the nth call fails, once. */
+static void batches_until(void *context)
 {
-    int ends[2];
-    CU_ASSERT_EQUAL_FATAL(pipe(ends), 0);
-    pid_t child = fork();
-    CU_ASSERT_TRUE_FATAL(child >= 0);
-    if (child == 0) {
-        struct kv_meta meta;
-        int silent = open("/dev/null", O_WRONLY | O_CLOEXEC);
-        (void)dup2(silent, STDERR_FILENO);
-        ending = f;
-        (void)signal(SIGABRT, at_the_end);
-        fault_vfs_install();
-        begin(f, &meta);
-        fault_vfs_arm(call, "-wal", nth, code, FAULT_ONCE);
-        for (uint64_t i = 1; i <= 20 && !fault_vfs_struck(); i++) {
-            send_batch(f, i, 0);
-            turn(f);
-            uint64_t number = told(f);
-            if (write(ends[1], &number, sizeof(number)) != (ssize_t)sizeof(number)) {
-                _exit(3);
-            }
-        }
-        _exit(0);
+    const struct fault *fault = context;
+    struct fixture *f = fault->f;
+    struct kv_meta meta;
+    fault_vfs_install();
+    begin(f, &meta);
+    fault_vfs_arm(fault->call, "-wal", fault->nth, fault->code, FAULT_ONCE);
+    for (uint64_t i = 1; i <= 20 && !fault_vfs_struck(); i++) {
+        send_batch(f, i, 0);
+        turn(f);
+        last_words_tell(told(f));
     }
-    (void)close(ends[1]);
-    uint64_t number = 0;
-    while (read(ends[0], &number, sizeof(number)) == (ssize_t)sizeof(number)) {
-        *said = number > *said ? number : *said;
-    }
-    (void)close(ends[0]);
-    int status = 0;
-    CU_ASSERT_EQUAL(waitpid(child, &status, 0), child);
-    return status;
 }
 
 /* A commit that was not synced is none: a failing sync is met by each batch, and nothing is said of it. */
@@ -245,7 +224,9 @@ static void an_error_of_the_disk_is_the_end(void)
             struct kv_meta meta;
             uint64_t said = 0;
             test_folder_make(f.folder);
-            int status = ends_by(&f, faults[i].call, nth, faults[i].code, &said);
+            struct fault fault = {
+                .f = &f, .call = faults[i].call, .nth = nth, .code = faults[i].code};
+            int status = last_words_of(batches_until, &fault, is_silent, &f, &said);
             CU_ASSERT_TRUE(WIFEXITED(status));
             CU_ASSERT_EQUAL(WEXITSTATUS(status), ENDED_SILENT);
             if (faults[i].call == FAULT_SYNC) {
@@ -256,6 +237,13 @@ static void an_error_of_the_disk_is_the_end(void)
             tear_down(&f);
         }
     }
+}
+
+static void second_batch(void *context)
+{
+    struct fixture *f = context;
+    send_batch(f, 2, 0);
+    turn(f);
 }
 
 /* Somebody has written to kv.db: what is in it is not what the log made of it any more. */
@@ -269,19 +257,8 @@ static void a_foreign_write_is_the_end(void)
     CU_ASSERT_EQUAL(told(&f), 1);
     (void)snprintf(path, sizeof(path), "%s/group-0/kv-0.db", f.folder);
     CU_ASSERT_TRUE(test_sqlite3("", path, "UPDATE current SET version = 9", NULL, 0));
-    pid_t child = fork();
-    CU_ASSERT_TRUE_FATAL(child >= 0);
-    if (child == 0) {
-        int silent = open("/dev/null", O_WRONLY | O_CLOEXEC);
-        (void)dup2(silent, STDERR_FILENO);
-        ending = &f;
-        (void)signal(SIGABRT, at_the_end);
-        send_batch(&f, 2, 0);
-        turn(&f);
-        _exit(0);
-    }
-    int status = 0;
-    CU_ASSERT_EQUAL(waitpid(child, &status, 0), child);
+    uint64_t said = 0;
+    int status = last_words_of(second_batch, &f, is_silent, &f, &said);
     CU_ASSERT_TRUE(WIFEXITED(status));
     CU_ASSERT_EQUAL(WEXITSTATUS(status), ENDED_SILENT);
     tear_down(&f);

@@ -8,13 +8,12 @@
  */
 #include "fault_vfs.h"
 #include "hand_runner.h"
+#include "last_words.h"
 #include "node/node.h"
 
 #include "../store/store_test.h"
 
-#include <signal.h>
 #include <sqlite3.h>
-#include <sys/wait.h>
 
 #define MS UINT64_C(1000)
 
@@ -313,57 +312,37 @@ static void without_room_it_waits(void)
     fault_vfs_remove();
 }
 
-#define ENDED_SILENT 42
-#define ENDED_SAYING 43
-
-static const struct fixture *ending;
-
 /* hand_runner's actor_fatal aborts: is there a word of the last batch? */
-static void at_the_end(int signal)
+static bool is_silent(const void *of)
 {
-    UNUSED(signal);
-    _exit(ending->actors.raft->count == 0 ? ENDED_SILENT : ENDED_SAYING);
+    const struct fixture *f = of;
+    return f->actors.raft->count == 0;
 }
 
-/* In a process of its own: the nth sync or write after the first commit fails, once. How it ended; what it had called
- * durable by then goes to *said. */
-static int ends_by(struct fixture *f, enum fault_call call, uint64_t nth, int code, uint64_t *said)
+struct fault {
+    struct fixture *f;
+    enum fault_call call;
+    uint64_t nth;
+    int code;
+};
+
+/* The nth sync or write after the first commit fails, once. What is called durable by then is told. */
+static void persists_until(void *context)
 {
-    int ends[2];
-    CU_ASSERT_EQUAL_FATAL(pipe(ends), 0);
-    pid_t child = fork();
-    CU_ASSERT_TRUE_FATAL(child >= 0);
-    if (child == 0) {
-        struct log_recovered found;
-        int silent = open("/dev/null", O_WRONLY | O_CLOEXEC);
-        (void)dup2(silent, STDERR_FILENO);
-        ending = f;
-        (void)signal(SIGABRT, at_the_end);
-        fault_vfs_install();
-        begin(f, &found);
-        fault_vfs_arm(call, "raft.db-wal", nth, code, FAULT_ONCE);
-        uint64_t sequence = found.persist_sequence;
-        uint64_t last = found.last_log_index;
-        for (size_t i = 0; i < 100 && !fault_vfs_struck(); i++) {
-            persist(f, ++sequence, last + 1, last + 3);
-            last += 3;
-            turn(f);
-            uint64_t told = durable(f);
-            if (write(ends[1], &told, sizeof(told)) != (ssize_t)sizeof(told)) {
-                _exit(3);
-            }
-        }
-        _exit(0);
+    const struct fault *fault = context;
+    struct fixture *f = fault->f;
+    struct log_recovered found;
+    fault_vfs_install();
+    begin(f, &found);
+    fault_vfs_arm(fault->call, "raft.db-wal", fault->nth, fault->code, FAULT_ONCE);
+    uint64_t sequence = found.persist_sequence;
+    uint64_t last = found.last_log_index;
+    for (size_t i = 0; i < 100 && !fault_vfs_struck(); i++) {
+        persist(f, ++sequence, last + 1, last + 3);
+        last += 3;
+        turn(f);
+        last_words_tell(durable(f));
     }
-    (void)close(ends[1]);
-    uint64_t told = 0;
-    while (read(ends[0], &told, sizeof(told)) == (ssize_t)sizeof(told)) {
-        *said = told > *said ? told : *said;
-    }
-    (void)close(ends[0]);
-    int status = 0;
-    CU_ASSERT_EQUAL(waitpid(child, &status, 0), child);
-    return status;
 }
 
 /* Trap 20: the disk works again at once, and yet the process ends at the first error, before it says anything of that
@@ -380,7 +359,9 @@ static void an_error_of_the_disk_is_the_end(void)
             struct log_recovered found;
             uint64_t said = 0;
             test_folder_make(f.folder);
-            int status = ends_by(&f, faults[i].call, nth, faults[i].code, &said);
+            struct fault fault = {
+                .f = &f, .call = faults[i].call, .nth = nth, .code = faults[i].code};
+            int status = last_words_of(persists_until, &fault, is_silent, &f, &said);
             CU_ASSERT_TRUE(WIFEXITED(status));
             CU_ASSERT_EQUAL(WEXITSTATUS(status), ENDED_SILENT);
             begin(&f, &found);
